@@ -1,0 +1,41 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Tries cron-log.sh and tee-log.sh on a mounted temporary store: run-mounted.sh WALFS. Exit status 77, a skip, where nothing can be mounted.
+set -eu
+
+walfs=$1
+here=$(cd "$(dirname "$0")" && pwd)
+[ -w /dev/fuse ] || { echo "SKIP: /dev/fuse is missing or not accessible" >&2; exit 77; }
+
+fail() {
+	echo "FAIL: $*" >&2
+	exit 1
+}
+
+dir=$(mktemp -d)
+cleanup() {
+	if mountpoint -q "$dir/mnt"; then
+		fusermount3 -u "$dir/mnt" || fusermount3 -uz "$dir/mnt"
+	fi
+	rm -rf --one-file-system "$dir"
+}
+trap cleanup EXIT
+mkdir "$dir/mnt"
+"$walfs" "$dir/store" "$dir/mnt"
+mkdir "$dir/mnt/jobs" "$dir/mnt/builds"
+
+"$here/cron-log.sh" "$dir/mnt/jobs" sh -c 'echo out; echo err >&2; cat /dev/null; exit 3' && fail "status 0 of a job that failed"
+[ $? -eq 3 ] || fail "the job's status is lost"
+"$here/cron-log.sh" "$dir/mnt/jobs" true || fail "status of a job that succeeded"
+[ "$(find "$dir/mnt/jobs" -name '0*' | wc -l)" = 2 ] || fail "two jobs are not two entries"
+tail -n +2 "$dir/mnt/jobs/0" >"$dir/got"
+printf 'out\nerr\nexit status 3\n' | diff -u - "$dir/got"
+[ "$(tail -n 1 "$dir/mnt/jobs/1")" = "exit status 0" ] || fail "the second entry"
+"$here/cron-log.sh" "$dir/mnt/nowhere" true 2>"$dir/err" && fail "an entry that is lost is no failure"
+[ $? -eq 74 ] || fail "an entry that is lost is not status 74"
+
+printf 'one\ntwo\n' | "$here/tee-log.sh" "$dir/mnt/builds" >"$dir/shown"
+cmp "$dir/shown" "$dir/mnt/builds/0"
+printf 'one\ntwo\n' | cmp - "$dir/shown"
+echo "ok"

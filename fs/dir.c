@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dir.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "sync.h"
+
+struct dir {
+	struct handle handle;
+	struct node node;
+	uint64_t end_id;       /* a stream's listing ends here, or it would never end beside a fast writer */
+	uint64_t lookups_seen; /* slot->lookups at the last chunk */
+	uint64_t chunk_names;  /* entries in the last chunk */
+	bool full;	       /* give attributes */
+};
+
+/*
+ * A cookie is the place to go on from. Below COOKIE_FIRST stand the names that every directory has or may once have, from there on slots or
+ * ids.
+ */
+enum {
+	COOKIE_DOT = 0,
+	COOKIE_DOTDOT = 1,
+	COOKIE_NEW = 2,
+	COOKIE_FIRST = 16,
+};
+
+/* What is being filled. */
+struct chunk {
+	fuse_req_t req;
+	char *data;
+	size_t size, used;
+	bool plus;
+};
+
+/* False if there is no room. `entry` has at least st_ino and the type. */
+static bool chunk_add(struct chunk *chunk, const char *name, const struct fuse_entry_param *entry, uint64_t next_cookie)
+{
+	char *at = chunk->data + chunk->used;
+	size_t room = chunk->size - chunk->used;
+	size_t bytes = chunk->plus ? fuse_add_direntry_plus(chunk->req, at, room, name, entry, (off_t)next_cookie) :
+				     fuse_add_direntry(chunk->req, at, room, name, &entry->attr, (off_t)next_cookie);
+
+	if (bytes > room)
+		return false;
+	chunk->used += bytes;
+	return true;
+}
+
+/* With node id 0 the kernel takes name, type and inode number only. */
+static struct fuse_entry_param bare_entry(uint64_t st_ino, mode_t type)
+{
+	return (struct fuse_entry_param){ .attr = { .st_ino = st_ino, .st_mode = type } };
+}
+
+/* The attributes too, if they can be had. */
+static struct fuse_entry_param listed_entry(struct dir *dir, bool full, const struct node *node, uint64_t ino_base, mode_t type)
+{
+	struct fuse_entry_param entry;
+
+	if (full && namespace_entry(dir->handle.fs, node, &entry) == 0)
+		return entry;
+	return bare_entry(node_ino(node, ino_base), type);
+}
+
+static bool add_dots(struct dir *dir, struct chunk *chunk, uint64_t *cookie)
+{
+	static const struct node root = { .kind = NODE_ROOT };
+	uint64_t base = dir->handle.slot ? dir->handle.slot->ino_base : 0;
+	struct fuse_entry_param self = bare_entry(node_ino(&dir->node, base), S_IFDIR);
+	struct fuse_entry_param parent = bare_entry(node_ino(&root, 0), S_IFDIR);
+
+	if (*cookie == COOKIE_DOT) {
+		if (!chunk_add(chunk, ".", &self, COOKIE_DOTDOT))
+			return false;
+		*cookie = COOKIE_DOTDOT;
+	}
+	if (*cookie == COOKIE_DOTDOT) {
+		if (!chunk_add(chunk, "..", &parent, COOKIE_NEW))
+			return false;
+		*cookie = COOKIE_NEW;
+	}
+	return true;
+}
+
+static void list_root(struct dir *dir, struct chunk *chunk, uint64_t cookie)
+{
+	char name[WAL_STREAM_NAME_MAX + 1];
+	uint64_t ino_base;
+	uint32_t index = cookie > COOKIE_FIRST ? (uint32_t)(cookie - COOKIE_FIRST) : 0;
+
+	while (namespace_next(dir->handle.fs, index, &index, name, &ino_base)) {
+		struct node node = { .kind = NODE_STREAM, .slot = index };
+		struct fuse_entry_param entry = listed_entry(dir, chunk->plus, &node, ino_base, S_IFDIR);
+
+		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + (uint64_t)index + 1))
+			return;
+		index++;
+	}
+}
+
+static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
+{
+	struct slot *slot = dir->handle.slot;
+	struct node node = { .kind = NODE_NEW, .slot = slot->index };
+	struct fuse_entry_param entry;
+	char name[ENTRY_NAME_MAX];
+	uint64_t first, id;
+
+	if (dir->chunk_names && slot->lookups - dir->lookups_seen >= dir->chunk_names / 2)
+		dir->full = true;
+	dir->lookups_seen = slot->lookups;
+	dir->chunk_names = 0;
+
+	if (cookie == COOKIE_NEW) {
+		entry = listed_entry(dir, chunk->plus, &node, slot->ino_base, S_IFREG);
+		if (!chunk_add(chunk, "new", &entry, COOKIE_FIRST))
+			return;
+	}
+	wal_stream_bounds(slot->stream, &first, NULL, NULL);
+	id = cookie > COOKIE_FIRST ? cookie - COOKIE_FIRST : 0;
+	if (id < first)
+		id = first;
+	for (node.kind = NODE_ENTRY; id < dir->end_id; id++, dir->chunk_names++) {
+		node.number = id;
+		entry = listed_entry(dir, chunk->plus && dir->full, &node, slot->ino_base, S_IFREG);
+		entry_name(id, name);
+		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + id + 1))
+			return;
+	}
+}
+
+static void set_end(struct dir *dir)
+{
+	if (dir->handle.slot)
+		wal_stream_bounds(dir->handle.slot->stream, NULL, &dir->end_id, NULL);
+}
+
+static void dir_readdir(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset, bool plus)
+{
+	struct dir *dir = handle_container(handle, struct dir, handle);
+	struct chunk chunk = { .req = req, .size = size, .plus = plus, .data = malloc(size) };
+
+	if (!chunk.data) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	if (offset == COOKIE_DOT)
+		set_end(dir); /* rewinddir(3) is to show what has come since */
+	if (add_dots(dir, &chunk, &offset)) {
+		if (dir->node.kind == NODE_ROOT)
+			list_root(dir, &chunk, offset);
+		else
+			list_stream(dir, &chunk, offset);
+	}
+	fuse_reply_buf(req, chunk.data, chunk.used);
+	free(chunk.data);
+}
+
+static void dir_fsync(struct handle *handle, fuse_req_t req)
+{
+	if (handle->slot)
+		sync_stream(handle->fs, handle->slot, req);
+	else
+		sync_store(handle->fs, req);
+}
+
+static void dir_free(struct handle *handle)
+{
+	free(handle_container(handle, struct dir, handle));
+}
+
+static const struct handle_ops dir_ops = {
+	.readdir = dir_readdir,
+	.fsync = dir_fsync,
+	.free = dir_free,
+};
+
+void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct slot *slot = NULL;
+	struct dir *dir;
+	int r;
+
+	if (node->kind != NODE_ROOT && (r = slot_get(fs, node->slot, &slot))) {
+		fuse_reply_err(req, walfs_errno(r));
+		return;
+	}
+	dir = calloc(1, sizeof(*dir));
+	if (!dir) {
+		if (slot)
+			slot_put(fs, slot);
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	dir->node = *node;
+	handle_init(&dir->handle, &dir_ops, fs, slot);
+	set_end(dir);
+	fi->fh = (uintptr_t)&dir->handle;
+	if (fuse_reply_open(req, fi) < 0)
+		handle_unref(&dir->handle);
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "entry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+
+#include "sync.h"
+
+struct pending_read {
+	struct pending_read *next;
+	fuse_req_t req;
+	size_t size;
+	uint64_t offset;
+};
+
+/*
+ * The reader is used by one thread at a time. While `pooled` is false that is the loop; a read that may be slow makes it true, and until
+ * the pool has answered it and all that came in behind it, every read of this handle goes to the queue.
+ */
+struct entry {
+	struct handle handle;
+	uint64_t id;
+	struct wal_reader *reader; /* NULL before the first read */
+	uint64_t size;
+	struct job job;
+	pthread_mutex_t lock;
+
+	/* protected by lock */
+	bool pooled;
+	struct pending_read *first, *last;
+};
+
+static int reader_get(struct entry *entry)
+{
+	struct wal_entry_info info;
+	int r;
+
+	if (entry->reader)
+		return 0;
+	r = wal_reader_open(entry->handle.slot->stream, entry->id, &entry->reader, &info);
+	if (r == 0)
+		entry->size = info.size;
+	return r;
+}
+
+/* What a handle finds that had been opened before its entry was pruned. */
+static int read_errno(int result)
+{
+	return result == WAL_PRUNED ? ESTALE : walfs_errno(result);
+}
+
+static void read_and_reply(struct entry *entry, fuse_req_t req, size_t size, uint64_t offset)
+{
+	size_t done = 0;
+	char *data;
+	int r;
+
+	r = reader_get(entry);
+	if (r) {
+		fuse_reply_err(req, read_errno(r));
+		return;
+	}
+	if (offset >= entry->size)
+		size = 0;
+	else if (size > entry->size - offset)
+		size = entry->size - offset;
+	data = malloc(size + 1);
+	if (!data) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	r = wal_reader_read(entry->reader, data, size, offset, &done);
+	if (r)
+		fuse_reply_err(req, read_errno(r));
+	else
+		fuse_reply_buf(req, data, done);
+	free(data);
+}
+
+static struct pending_read *pop(struct entry *entry)
+{
+	struct pending_read *pending;
+
+	pthread_mutex_lock(&entry->lock);
+	pending = entry->first;
+	if (pending)
+		entry->first = pending->next;
+	else
+		entry->pooled = false;
+	pthread_mutex_unlock(&entry->lock);
+	return pending;
+}
+
+static void entry_job(struct job *job)
+{
+	struct entry *entry = handle_container(job, struct entry, job);
+	struct walfs *fs = entry->handle.fs;
+	struct pending_read *pending;
+
+	while ((pending = pop(entry))) {
+		read_and_reply(entry, pending->req, pending->size, pending->offset);
+		free(pending);
+	}
+	handle_unref(&entry->handle);
+	walfs_end(fs);
+}
+
+/* Whether the pool has the reader; nobody else can make it so than the loop, which asks. */
+static bool is_pooled(struct entry *entry)
+{
+	bool pooled;
+
+	pthread_mutex_lock(&entry->lock);
+	pooled = entry->pooled;
+	pthread_mutex_unlock(&entry->lock);
+	return pooled;
+}
+
+static void read_in_pool(struct entry *entry, fuse_req_t req, size_t size, uint64_t offset)
+{
+	struct pending_read *pending = malloc(sizeof(*pending));
+	bool was_pooled;
+
+	if (!pending) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	*pending = (struct pending_read){ .req = req, .size = size, .offset = offset };
+	pthread_mutex_lock(&entry->lock);
+	if (entry->first)
+		entry->last->next = pending;
+	else
+		entry->first = pending;
+	entry->last = pending;
+	was_pooled = entry->pooled;
+	entry->pooled = true;
+	pthread_mutex_unlock(&entry->lock);
+	if (!was_pooled) {
+		walfs_begin(entry->handle.fs);
+		handle_ref(&entry->handle);
+		pool_submit(&entry->handle.fs->pool, &entry->job);
+	}
+}
+
+static void entry_read(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset)
+{
+	struct entry *entry = handle_container(handle, struct entry, handle);
+	int r;
+
+	if (is_pooled(entry)) {
+		read_in_pool(entry, req, size, offset);
+		return;
+	}
+	r = reader_get(entry);
+	if (r)
+		fuse_reply_err(req, read_errno(r));
+	else if (wal_reader_is_slow(entry->reader, offset))
+		read_in_pool(entry, req, size, offset);
+	else
+		read_and_reply(entry, req, size, offset);
+}
+
+static void entry_fsync(struct handle *handle, fuse_req_t req)
+{
+	sync_stream(handle->fs, handle->slot, req);
+}
+
+static void entry_free(struct handle *handle)
+{
+	struct entry *entry = handle_container(handle, struct entry, handle);
+
+	wal_reader_close(entry->reader);
+	pthread_mutex_destroy(&entry->lock);
+	free(entry);
+}
+
+static const struct handle_ops entry_ops = {
+	.read = entry_read,
+	.fsync = entry_fsync,
+	.free = entry_free,
+};
+
+static int entry_exists(struct slot *slot, uint64_t id)
+{
+	uint64_t first, next;
+
+	wal_stream_bounds(slot->stream, &first, &next, NULL);
+	return id < first ? WAL_PRUNED : id >= next ? WAL_NOT_FOUND : 0;
+}
+
+void entry_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct fuse_file_info *fi)
+{
+	struct entry *entry = NULL;
+	struct slot *slot;
+	int r;
+
+	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
+		fuse_reply_err(req, EACCES);
+		return;
+	}
+	r = slot_get(fs, node->slot, &slot);
+	if (r) {
+		fuse_reply_err(req, walfs_errno(r));
+		return;
+	}
+	r = entry_exists(slot, node->number);
+	if (r == 0 && !(entry = calloc(1, sizeof(*entry))))
+		r = -ENOMEM;
+	if (r) {
+		slot_put(fs, slot);
+		fuse_reply_err(req, walfs_errno(r));
+		return;
+	}
+	entry->id = node->number;
+	entry->job.run = entry_job;
+	pthread_mutex_init(&entry->lock, NULL);
+	handle_init(&entry->handle, &entry_ops, fs, slot);
+	fi->fh = (uintptr_t)&entry->handle;
+	fi->keep_cache = 1;
+	fi->noflush = 1;
+	if (fuse_reply_open(req, fi) < 0)
+		handle_unref(&entry->handle);
+}

@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "namespace.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Entries never change, names never come to mean something else. */
+#define TIMEOUT_LONG (365.0 * 24 * 3600)
+
+/* `new` must look the same for ever, or rsync would send it each time. 2000-01-01: tar warns about 1970, zip knows nothing before 1980. */
+#define NEW_MTIME_NS (INT64_C(946684800) * 1000000000)
+
+struct namespace {
+	pthread_mutex_t lock;
+
+	/* protected by lock */
+	struct slot **slots; /* NULL where the stream is deleted */
+	uint32_t slots_count, slots_room;
+	struct slot **buckets; /* by name; as many as slots_room, a power of two */
+	uint32_t live_count;
+	int64_t root_mtime_ns;
+};
+
+static int64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return ts.tv_sec * INT64_C(1000000000) + ts.tv_nsec;
+}
+
+/* ---- The table of slots ---- */
+
+static struct slot **bucket_of(struct namespace *names, uint64_t ino_base)
+{
+	return &names->buckets[ino_base & (names->slots_room - 1)];
+}
+
+static struct slot *find_by_name(struct namespace *names, const char *name)
+{
+	struct slot *slot = *bucket_of(names, node_ino_base(name));
+
+	while (slot && strcmp(slot->name, name))
+		slot = slot->chain;
+	return slot;
+}
+
+static void unchain(struct namespace *names, struct slot *slot)
+{
+	struct slot **link = bucket_of(names, slot->ino_base);
+
+	while (*link != slot)
+		link = &(*link)->chain;
+	*link = slot->chain;
+}
+
+static int grow(struct namespace *names)
+{
+	uint32_t room = names->slots_room ? names->slots_room * 2 : 64;
+	struct slot **slots = realloc(names->slots, room * sizeof(*slots));
+	struct slot **buckets;
+
+	if (!slots)
+		return -ENOMEM;
+	names->slots = slots;
+	buckets = calloc(room, sizeof(*buckets));
+	if (!buckets)
+		return -ENOMEM;
+	free(names->buckets);
+	names->buckets = buckets;
+	names->slots_room = room;
+	for (uint32_t i = 0; i < names->slots_count; i++) {
+		struct slot *slot = slots[i];
+
+		if (slot) {
+			slot->chain = *bucket_of(names, slot->ino_base);
+			*bucket_of(names, slot->ino_base) = slot;
+		}
+	}
+	return 0;
+}
+
+/* Caller holds names->lock, or is alone. */
+static int add(struct namespace *names, const char *name, struct slot **ret_slot)
+{
+	size_t name_bytes = strlen(name) + 1;
+	struct slot *slot;
+	int r;
+
+	if (names->slots_count == NODE_SLOTS_MAX)
+		return -ENOSPC;
+	if (names->slots_count == names->slots_room && (r = grow(names)) < 0)
+		return r;
+	slot = calloc(1, sizeof(*slot) + name_bytes);
+	if (!slot)
+		return -ENOMEM;
+	memcpy(slot->name, name, name_bytes);
+	slot->ino_base = node_ino_base(name);
+	slot->index = names->slots_count;
+	slot->chain = *bucket_of(names, slot->ino_base);
+	*bucket_of(names, slot->ino_base) = slot;
+	names->slots[names->slots_count++] = slot;
+	names->live_count++;
+	*ret_slot = slot;
+	return 0;
+}
+
+static void slot_free(struct slot *slot)
+{
+	if (slot)
+		wal_stream_close(slot->stream);
+	free(slot);
+}
+
+int namespace_new(struct walfs *fs, const char *store_path, struct namespace **ret_names)
+{
+	struct namespace *names = calloc(1, sizeof(*names));
+	char **list = NULL;
+	size_t count = 0;
+	struct slot *slot;
+	struct stat st;
+	int r;
+
+	if (!names)
+		return -ENOMEM;
+	pthread_mutex_init(&names->lock, NULL);
+	names->root_mtime_ns = stat(store_path, &st) ? now_ns() : st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	r = grow(names);
+	if (r == 0)
+		r = wal_store_list(fs->store, &list, &count);
+	for (size_t i = 0; r == 0 && i < count; i++)
+		r = add(names, list[i], &slot);
+	free(list);
+	if (r < 0) {
+		namespace_free(names);
+		return r;
+	}
+	*ret_names = names;
+	return 0;
+}
+
+void namespace_free(struct namespace *names)
+{
+	for (uint32_t i = 0; i < names->slots_count; i++)
+		slot_free(names->slots[i]);
+	free(names->slots);
+	free(names->buckets);
+	pthread_mutex_destroy(&names->lock);
+	free(names);
+}
+
+int slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
+{
+	struct namespace *names = fs->names;
+	struct wal_stream *stream, *surplus;
+	struct slot *slot;
+	int r;
+
+	pthread_mutex_lock(&names->lock);
+	slot = index < names->slots_count ? names->slots[index] : NULL;
+	stream = slot ? slot->stream : NULL;
+	if (slot)
+		slot->users++;
+	pthread_mutex_unlock(&names->lock);
+	if (!slot)
+		return WAL_NOT_FOUND;
+	if (!stream) {
+		r = wal_stream_open(fs->store, slot->name, 0, &stream, NULL);
+		if (r) {
+			slot_put(fs, slot);
+			return r;
+		}
+		pthread_mutex_lock(&names->lock);
+		surplus = slot->stream ? stream : NULL;
+		if (!surplus)
+			slot->stream = stream; /* else another thread was faster */
+		pthread_mutex_unlock(&names->lock);
+		wal_stream_close(surplus);
+	}
+	*ret_slot = slot;
+	return 0;
+}
+
+void slot_ref(struct walfs *fs, struct slot *slot)
+{
+	pthread_mutex_lock(&fs->names->lock);
+	slot->users++;
+	pthread_mutex_unlock(&fs->names->lock);
+}
+
+void slot_put(struct walfs *fs, struct slot *slot)
+{
+	bool last;
+
+	pthread_mutex_lock(&fs->names->lock);
+	last = !--slot->users && slot->removed;
+	pthread_mutex_unlock(&fs->names->lock);
+	if (last)
+		slot_free(slot);
+}
+
+bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char *name, uint64_t *ret_ino_base)
+{
+	struct namespace *names = fs->names;
+	struct slot *slot = NULL;
+
+	pthread_mutex_lock(&names->lock);
+	while (index < names->slots_count && !(slot = names->slots[index]))
+		index++;
+	if (slot) {
+		strcpy(name, slot->name);
+		*ret_ino_base = slot->ino_base;
+		*ret_index = index;
+	}
+	pthread_mutex_unlock(&names->lock);
+	return slot;
+}
+
+int namespace_create(struct walfs *fs, const char *name, struct node *ret_node)
+{
+	struct namespace *names = fs->names;
+	struct wal_stream *stream;
+	struct wal_error err;
+	struct slot *slot;
+	int r;
+
+	r = wal_stream_open(fs->store, name, WAL_CREATE | WAL_EXCL, &stream, &err);
+	if (r < 0) {
+		if (r != -EEXIST && r != -EINVAL && r != -ENAMETOOLONG && r != -EROFS)
+			report_line(fs->report, WAL_LOG_ERROR, "stream '%s' was not created: %s", name, err.message);
+		return r;
+	}
+	pthread_mutex_lock(&names->lock);
+	r = add(names, name, &slot);
+	if (r == 0) {
+		slot->stream = stream;
+		names->root_mtime_ns = now_ns();
+		*ret_node = (struct node){ .kind = NODE_STREAM, .slot = slot->index };
+	}
+	pthread_mutex_unlock(&names->lock);
+	if (r < 0) {
+		wal_stream_close(stream);
+		report_line(fs->report, WAL_LOG_ERROR, "stream '%s' was created, but cannot be shown before the next mount: %s", name,
+		       r == -ENOSPC ? "too many streams have been made in this one" : wal_strerror(r));
+	}
+	return r;
+}
+
+int namespace_delete(struct walfs *fs, const char *name)
+{
+	struct namespace *names = fs->names;
+	struct slot *slot;
+	bool unused = false;
+	int r;
+
+	r = wal_stream_delete(fs->store, name);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&names->lock);
+	slot = find_by_name(names, name);
+	if (slot) {
+		unchain(names, slot);
+		names->slots[slot->index] = NULL;
+		names->live_count--;
+		names->root_mtime_ns = now_ns();
+		slot->removed = true;
+		unused = !slot->users;
+	}
+	pthread_mutex_unlock(&names->lock);
+	if (unused)
+		slot_free(slot);
+	return 0;
+}
+
+/* ---- Names ---- */
+
+void entry_name(uint64_t id, char *name)
+{
+	for (int i = ENTRY_NAME_MAX - 2; i >= 0; i--) {
+		name[i] = (char)('0' + id % 10);
+		id /= 10;
+	}
+	name[ENTRY_NAME_MAX - 1] = '\0';
+}
+
+/* Digits only, 1 to 20 of them, below 2^64. */
+static bool parse_id(const char *name, uint64_t *ret_id)
+{
+	uint64_t id = 0;
+	size_t i;
+
+	for (i = 0; name[i] >= '0' && name[i] <= '9' && i < ENTRY_NAME_MAX; i++)
+		if (__builtin_mul_overflow(id, 10, &id) || __builtin_add_overflow(id, (uint64_t)(name[i] - '0'), &id))
+			return false;
+	if (!i || name[i] || i == ENTRY_NAME_MAX)
+		return false;
+	*ret_id = id;
+	return true;
+}
+
+static int lookup_stream(struct walfs *fs, const char *name, struct node *ret_node)
+{
+	struct namespace *names = fs->names;
+	struct slot *slot;
+
+	pthread_mutex_lock(&names->lock);
+	slot = find_by_name(names, name);
+	if (slot)
+		*ret_node = (struct node){ .kind = NODE_STREAM, .slot = slot->index };
+	pthread_mutex_unlock(&names->lock);
+	return slot ? 0 : WAL_NOT_FOUND;
+}
+
+static int lookup_in_stream(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
+{
+	static const struct {
+		const char *name;
+		enum node_kind kind;
+	} fixed[] = { { "new", NODE_NEW }, { ".first", NODE_FIRST }, { ".last", NODE_LAST } };
+	struct node node = { .kind = NODE_ENTRY, .slot = parent->slot };
+	struct slot *slot;
+	int r;
+
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
+		if (!strcmp(name, fixed[i].name)) {
+			*ret_node = (struct node){ .kind = fixed[i].kind, .slot = parent->slot };
+			return 0;
+		}
+	if (!parse_id(name, &node.number))
+		return WAL_NOT_FOUND;
+	r = slot_get(fs, node.slot, &slot);
+	if (r)
+		return r;
+	slot->lookups++;
+	slot_put(fs, slot);
+	*ret_node = node; /* namespace_stat() will find out whether it exists */
+	return 0;
+}
+
+int namespace_lookup(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
+{
+	if (strlen(name) > WAL_STREAM_NAME_MAX)
+		return -ENAMETOOLONG;
+	if (!strcmp(name, ".")) {
+		*ret_node = *parent;
+		return 0;
+	}
+	if (!strcmp(name, "..")) {
+		bool in_root = parent->kind == NODE_ROOT || parent->kind == NODE_STREAM;
+
+		*ret_node = in_root ? (struct node){ .kind = NODE_ROOT } : (struct node){ .kind = NODE_STREAM, .slot = parent->slot };
+		return 0;
+	}
+	switch (parent->kind) {
+	case NODE_ROOT:
+		return lookup_stream(fs, name, ret_node);
+	case NODE_STREAM:
+		return lookup_in_stream(fs, parent, name, ret_node);
+	default:
+		return -ENOTDIR;
+	}
+}
+
+int namespace_readlink(struct walfs *fs, const struct node *node, char *target)
+{
+	uint64_t first, next;
+	struct slot *slot;
+	int r;
+
+	r = slot_get(fs, node->slot, &slot);
+	if (r)
+		return r;
+	wal_stream_bounds(slot->stream, &first, &next, NULL);
+	slot_put(fs, slot);
+	if (first == next)
+		return WAL_NOT_FOUND;
+	entry_name(node->kind == NODE_FIRST ? first : next - 1, target);
+	return 0;
+}
+
+/* ---- Attributes ---- */
+
+static void set_times(struct stat *st, int64_t ns)
+{
+	st->st_mtim = walfs_timespec(ns);
+	st->st_ctim = st->st_mtim;
+	st->st_atim = st->st_mtim;
+}
+
+static void stat_root(struct walfs *fs, struct stat *st)
+{
+	pthread_mutex_lock(&fs->names->lock);
+	st->st_nlink = 2 + fs->names->live_count;
+	set_times(st, fs->names->root_mtime_ns);
+	pthread_mutex_unlock(&fs->names->lock);
+	st->st_mode = S_IFDIR | 0777;
+	st->st_size = 4096;
+}
+
+static int stat_in_stream(struct slot *slot, const struct node *node, struct stat *st)
+{
+	struct wal_entry_info info;
+	uint64_t first, next;
+	int r;
+
+	switch (node->kind) {
+	case NODE_STREAM:
+		st->st_mode = S_IFDIR | 0777;
+		st->st_nlink = 2;
+		st->st_size = 4096;
+		set_times(st, wal_stream_mtime(slot->stream));
+		return 0;
+	case NODE_NEW:
+		st->st_mode = S_IFREG | 0666;
+		set_times(st, NEW_MTIME_NS);
+		return 0;
+	case NODE_FIRST:
+	case NODE_LAST:
+		wal_stream_bounds(slot->stream, &first, &next, NULL);
+		if (first == next)
+			return WAL_NOT_FOUND;
+		st->st_mode = S_IFLNK | 0777;
+		st->st_size = ENTRY_NAME_MAX - 1;
+		set_times(st, wal_stream_mtime(slot->stream));
+		return 0;
+	default:
+		r = wal_stream_lookup(slot->stream, node->number, &info);
+		if (r)
+			return r;
+		st->st_mode = S_IFREG | 0444;
+		st->st_size = (off_t)info.size;
+		set_times(st, info.time_ns);
+		return 0;
+	}
+}
+
+int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret)
+{
+	struct stat st = { .st_nlink = 1, .st_uid = fs->opts->uid, .st_gid = fs->opts->gid, .st_blksize = 4096 };
+	struct slot *slot;
+	int r;
+
+	if (node->kind == NODE_ROOT) {
+		st.st_ino = node_ino(node, 0);
+		stat_root(fs, &st);
+	} else {
+		r = slot_get(fs, node->slot, &slot);
+		if (r)
+			return r;
+		st.st_ino = node_ino(node, slot->ino_base);
+		r = stat_in_stream(slot, node, &st);
+		slot_put(fs, slot);
+		if (r)
+			return r;
+	}
+	if (!S_ISLNK(st.st_mode))
+		st.st_mode &= ~fs->opts->umask;
+	/* Fewer than the size needs would make cp and tar look for holes. */
+	st.st_blocks = (st.st_size + 511) / 512;
+	*ret = st;
+	return 0;
+}
+
+double namespace_attr_timeout(const struct node *node)
+{
+	return node->kind == NODE_ENTRY ? TIMEOUT_LONG : 0;
+}
+
+int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry_param *ret)
+{
+	struct fuse_entry_param entry = { .generation = fs->generation, .attr_timeout = namespace_attr_timeout(node) };
+	int r;
+
+	if (node->number >= NODE_NUMBERS_MAX) {
+		uint64_t next;
+		struct slot *slot;
+
+		r = slot_get(fs, node->slot, &slot);
+		if (r)
+			return r;
+		wal_stream_bounds(slot->stream, NULL, &next, NULL);
+		slot_put(fs, slot);
+		return node->number < next ? -EOVERFLOW : WAL_NOT_FOUND;
+	}
+	r = namespace_stat(fs, node, &entry.attr);
+	if (r)
+		return r;
+	entry.ino = node_pack(node);
+	entry.entry_timeout = node->kind == NODE_FIRST || node->kind == NODE_LAST ? 0 : TIMEOUT_LONG;
+	*ret = entry;
+	return 0;
+}

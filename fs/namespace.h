@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names, nodes and attributes: which node a name is, and what stat(2) says about it.
+ *
+ * The streams of the store stand in a table of *slots*, from which node ids are made (see ino.h). Only this process changes the store, so
+ * what mkdir and rmdir do here is all that ever happens to the table. Nothing is kept for entries.
+ */
+#ifndef WALFS_NAMESPACE_H
+#define WALFS_NAMESPACE_H
+
+#include <sys/stat.h>
+
+#include "ino.h"
+#include "walfs.h"
+
+/* One stream. Used from slot_get() to slot_put(); the constant fields need no lock. */
+struct slot {
+	uint32_t index;
+	uint64_t ino_base;
+	struct wal_stream *stream;
+	uint64_t lookups; /* of entries' names, ever; only the loop looks */
+
+	/* protected by namespace.lock */
+	unsigned users;
+	bool removed;
+	struct slot *chain; /* in the hash table */
+	char name[];
+};
+
+/* Lists the store. -ENOMEM and what wal_store_list() returns. */
+int namespace_new(struct walfs *fs, const char *store_path, struct namespace **ret_names);
+void namespace_free(struct namespace *names);
+
+/* The stream of a slot, opened. WAL_NOT_FOUND: it is deleted, or never was. Whatever wal_stream_open() returns. */
+int slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot);
+void slot_put(struct walfs *fs, struct slot *slot);
+
+/* One more user of a slot that the caller uses. */
+void slot_ref(struct walfs *fs, struct slot *slot);
+
+/*
+ * Copies the name of the first stream at or after slot `index`, and says which that is; false after the last. Deleted streams are stepped
+ * over, so a listing that remembers a slot number is not disturbed by mkdir and rmdir. `name` has room for WAL_STREAM_NAME_MAX + 1 bytes.
+ */
+bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char *name, uint64_t *ret_ino_base);
+
+/* mkdir, rmdir. Block. As wal_stream_open() with WAL_CREATE and wal_stream_delete(); -ENOSPC when the slots are used up. */
+int namespace_create(struct walfs *fs, const char *name, struct node *ret_node);
+int namespace_delete(struct walfs *fs, const char *name);
+
+/* The node called `name` in `parent`; also "." and "..". WAL_NOT_FOUND, WAL_PRUNED, -ENAMETOOLONG, -EOVERFLOW … */
+int namespace_lookup(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node);
+
+/* Attributes of a node. WAL_NOT_FOUND, WAL_PRUNED, -EBADMSG … */
+int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret);
+
+/* The same with all that a LOOKUP, MKDIR or READDIRPLUS replies, time-outs included. */
+int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry_param *ret);
+
+/* How long the kernel may keep the attributes, in seconds. */
+double namespace_attr_timeout(const struct node *node);
+
+/* What the symlink `node` holds, with NUL, at most ENTRY_NAME_MAX bytes. WAL_NOT_FOUND: the stream is empty. */
+int namespace_readlink(struct walfs *fs, const struct node *node, char *target);
+
+enum {
+	ENTRY_NAME_MAX = 21, /* 20 digits and NUL */
+};
+
+/* The name that entry `id` is listed by. */
+void entry_name(uint64_t id, char *name);
+
+#endif

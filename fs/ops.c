@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is not in the table at the end is right as the kernel does it without us: xattrs and fallocate are not supported, locks are local,
+ * access(2) follows the mode bits, lseek, copy_file_range and splice fall back to plain reads and writes.
+ */
+#include "ops.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "append.h"
+#include "dir.h"
+#include "entry.h"
+#include "sync.h"
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct walfs *fs = userdata;
+
+	fuse_apply_conn_info_opts(fs->opts->conn_opts, conn);
+	conn->want |= conn->capable & (FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS);
+	/*
+	 * dir.c decides itself when attributes pay. With write-back the kernel would own sizes, times and offsets, and errors would come
+	 * too late.
+	 */
+	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_CACHE_SYMLINKS);
+	conn->time_gran = 1;
+}
+
+/* An NFS client can ask for a node of an earlier mount, or of none. */
+static bool get_node(fuse_req_t req, fuse_ino_t ino, struct node *ret_node)
+{
+	if (node_unpack(ino, ret_node))
+		return true;
+	fuse_reply_err(req, ESTALE);
+	return false;
+}
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
+{
+	struct walfs *fs = walfs_from(req);
+	struct fuse_entry_param entry;
+	struct node parent, node;
+	int r;
+
+	if (!get_node(req, parent_ino, &parent))
+		return;
+	r = namespace_lookup(fs, &parent, name, &node);
+	if (r == 0)
+		r = namespace_entry(fs, &node, &entry);
+	/* ENOENT by an error, not by a node id of 0, is not remembered: the name may be there the next moment. */
+	if (r)
+		fuse_reply_err(req, walfs_errno(r));
+	else
+		fuse_reply_entry(req, &entry);
+}
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat st;
+	struct node node;
+	int r;
+
+	(void)fi;
+	if (!get_node(req, ino, &node))
+		return;
+	r = namespace_stat(walfs_from(req), &node, &st);
+	if (r)
+		fuse_reply_err(req, walfs_errno(r));
+	else
+		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
+}
+
+static bool changes_owner_or_mode(const struct stat *now, const struct stat *wanted, int to_set)
+{
+	return (to_set & FUSE_SET_ATTR_MODE && (wanted->st_mode ^ now->st_mode) & 07777) ||
+	       (to_set & FUSE_SET_ATTR_UID && wanted->st_uid != now->st_uid) ||
+	       (to_set & FUSE_SET_ATTR_GID && wanted->st_gid != now->st_gid);
+}
+
+/*
+ * Nothing can be changed. `new` lets pass what `touch`, `cp -p` and `> new` do to it as to any file they write; directories what changes
+ * nothing.
+ */
+static int set_attributes(const struct node *node, const struct stat *now, const struct stat *wanted, int to_set,
+			  const struct fuse_file_info *fi)
+{
+	const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW |
+			  FUSE_SET_ATTR_CTIME;
+
+	if (changes_owner_or_mode(now, wanted, to_set))
+		return -EPERM;
+	switch (node->kind) {
+	case NODE_NEW:
+		if (!(to_set & FUSE_SET_ATTR_SIZE))
+			return 0;
+		if (fi && handle_from(fi)->ops->truncate)
+			return handle_from(fi)->ops->truncate(handle_from(fi), (uint64_t)wanted->st_size);
+		return wanted->st_size ? -EPERM : 0;
+	case NODE_ROOT:
+	case NODE_STREAM:
+		return to_set & times ? -EPERM : 0;
+	default:
+		return -EPERM;
+	}
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	struct walfs *fs = walfs_from(req);
+	struct stat st;
+	struct node node;
+	int r;
+
+	if (!get_node(req, ino, &node))
+		return;
+	r = fs->opts->wal.ro ? -EROFS : namespace_stat(fs, &node, &st);
+	if (r == 0)
+		r = set_attributes(&node, &st, attr, to_set, fi);
+	if (r)
+		fuse_reply_err(req, walfs_errno(r));
+	else
+		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	char target[ENTRY_NAME_MAX];
+	struct node node;
+	int r;
+
+	if (!get_node(req, ino, &node))
+		return;
+	r = node.kind == NODE_FIRST || node.kind == NODE_LAST ? namespace_readlink(walfs_from(req), &node, target) : -EINVAL;
+	if (r)
+		fuse_reply_err(req, walfs_errno(r));
+	else
+		fuse_reply_readlink(req, target);
+}
+
+/* ---- Making and deleting streams ---- */
+
+struct stream_change {
+	struct job job;
+	struct walfs *fs;
+	fuse_req_t req;
+	char name[];
+};
+
+static void mkdir_run(struct job *job)
+{
+	struct stream_change *change = (struct stream_change *)job;
+	struct walfs *fs = change->fs;
+	struct fuse_entry_param entry;
+	struct node node;
+	int r;
+
+	r = namespace_create(fs, change->name, &node);
+	if (r == 0)
+		r = namespace_entry(fs, &node, &entry);
+	if (r)
+		fuse_reply_err(change->req, walfs_errno(r));
+	else
+		fuse_reply_entry(change->req, &entry);
+	free(change);
+	walfs_end(fs);
+}
+
+static void rmdir_run(struct job *job)
+{
+	struct stream_change *change = (struct stream_change *)job;
+	struct walfs *fs = change->fs;
+
+	fuse_reply_err(change->req, walfs_errno(namespace_delete(fs, change->name)));
+	free(change);
+	walfs_end(fs);
+}
+
+/* Both sync, so the pool does them. */
+static void change_stream(fuse_req_t req, const char *name, void (*run)(struct job *job))
+{
+	size_t name_bytes = strlen(name) + 1;
+	struct stream_change *change = malloc(sizeof(*change) + name_bytes);
+
+	if (!change) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	*change = (struct stream_change){ .job = { .run = run }, .fs = walfs_from(req), .req = req };
+	memcpy(change->name, name, name_bytes);
+	walfs_begin(change->fs);
+	pool_submit(&change->fs->pool, &change->job);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mode_t mode)
+{
+	int r;
+
+	(void)mode; /* every stream has the same */
+	if (parent_ino != FUSE_ROOT_ID) {
+		fuse_reply_err(req, EPERM);
+		return;
+	}
+	r = wal_stream_name_check(name);
+	if (r)
+		fuse_reply_err(req, walfs_errno(r));
+	else
+		change_stream(req, name, mkdir_run);
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
+{
+	if (parent_ino == FUSE_ROOT_ID)
+		change_stream(req, name, rmdir_run);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+/* ---- What is never allowed ---- */
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	(void)parent, (void)name, (void)mode, (void)rdev;
+	fuse_reply_err(req, EPERM);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	(void)parent, (void)name, (void)mode, (void)fi;
+	fuse_reply_err(req, EPERM);
+}
+
+static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+	(void)link, (void)parent, (void)name;
+	fuse_reply_err(req, EPERM);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
+{
+	(void)ino, (void)new_parent, (void)new_name;
+	fuse_reply_err(req, EPERM);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	(void)parent, (void)name;
+	fuse_reply_err(req, EPERM);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags)
+{
+	(void)parent, (void)name, (void)new_parent, (void)new_name, (void)flags;
+	fuse_reply_err(req, EPERM);
+}
+
+/* ---- Files and directories that are open ---- */
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct walfs *fs = walfs_from(req);
+	struct node node;
+
+	if (!get_node(req, ino, &node))
+		return;
+	switch (node.kind) {
+	case NODE_ENTRY:
+		entry_open(fs, &node, req, fi);
+		break;
+	case NODE_NEW:
+		append_open(fs, &node, req, fi);
+		break;
+	default:
+		fuse_reply_err(req, node.kind == NODE_ROOT || node.kind == NODE_STREAM ? EISDIR : ELOOP);
+	}
+}
+
+static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct node node;
+
+	if (!get_node(req, ino, &node))
+		return;
+	if (node.kind == NODE_ROOT || node.kind == NODE_STREAM)
+		dir_open(walfs_from(req), &node, req, fi);
+	else
+		fuse_reply_err(req, ENOTDIR);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct handle *handle = handle_from(fi);
+
+	(void)ino;
+	if (handle->ops->read)
+		handle->ops->read(handle, req, size, (uint64_t)offset);
+	else
+		fuse_reply_err(req, EISDIR);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct handle *handle = handle_from(fi);
+
+	(void)ino;
+	if (handle->ops->write)
+		handle->ops->write(handle, req, data, size, (uint64_t)offset, fi);
+	else
+		fuse_reply_err(req, EBADF);
+}
+
+static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct handle *handle = handle_from(fi);
+
+	(void)ino;
+	if (handle->ops->flush)
+		handle->ops->flush(handle, req, fi->lock_owner);
+	else
+		fuse_reply_err(req, 0);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct handle *handle = handle_from(fi);
+
+	(void)ino, (void)datasync;
+	if (handle->ops->fsync)
+		handle->ops->fsync(handle, req);
+	else
+		fuse_reply_err(req, 0);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct handle *handle = handle_from(fi);
+
+	(void)ino;
+	if (handle->ops->readdir)
+		handle->ops->readdir(handle, req, size, (uint64_t)offset, false);
+	else
+		fuse_reply_err(req, ENOTDIR);
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	struct handle *handle = handle_from(fi);
+
+	(void)ino;
+	if (handle->ops->readdir)
+		handle->ops->readdir(handle, req, size, (uint64_t)offset, true);
+	else
+		fuse_reply_err(req, ENOTDIR);
+}
+
+static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct handle *handle = handle_from(fi);
+
+	(void)ino;
+	if (handle->ops->release)
+		handle->ops->release(handle);
+	handle_unref(handle);
+	fuse_reply_err(req, 0);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st;
+	int r;
+
+	(void)ino;
+	r = wal_store_statvfs(walfs_from(req)->store, &st);
+	if (r) {
+		fuse_reply_err(req, walfs_errno(r));
+		return;
+	}
+	st.f_namemax = WAL_STREAM_NAME_MAX;
+	fuse_reply_statfs(req, &st);
+}
+
+const struct fuse_lowlevel_ops walfs_ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.readlink = op_readlink,
+	.mknod = op_mknod,
+	.mkdir = op_mkdir,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.symlink = op_symlink,
+	.rename = op_rename,
+	.link = op_link,
+	.open = op_open,
+	.read = op_read,
+	.write = op_write,
+	.flush = op_flush,
+	.release = op_release,
+	.fsync = op_fsync,
+	.opendir = op_opendir,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.releasedir = op_release,
+	.fsyncdir = op_fsync,
+	.statfs = op_statfs,
+	.create = op_create,
+};

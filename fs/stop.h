@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SIGINT, SIGTERM and SIGHUP end the loop.
+ *
+ * libfuse's own handlers are not used: the kernel may deliver the signal to one of the library's threads, and then nothing would wake the
+ * loop from its read(2), nor if it came right before that read. Here the signals are blocked in every thread; one thread waits for them,
+ * and kicks the loop until it has left.
+ */
+#ifndef WALFS_STOP_H
+#define WALFS_STOP_H
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+
+struct fuse_session;
+
+struct stop {
+	sigset_t signals; /* those that end the loop; not what the parent had ignored, as nohup(1) does */
+	struct fuse_session *session;
+	pthread_t loop, thread;
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+
+	/* protected by lock */
+	bool left; /* the loop has ended */
+	int signal;
+};
+
+/* Blocks the signals in this thread and those it will make: call it before the first. */
+void stop_init(struct stop *stop);
+
+/* Starts watching; the caller is going to run the loop. Negative errno. */
+int stop_watch(struct stop *stop, struct fuse_session *session);
+
+/* The loop has ended. Returns the signal that did it, 0 if none. */
+int stop_unwatch(struct stop *stop);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "frame.h"
+
+#include "bytes.h"
+#include "crc32.h"
+#include "lz4codec.h"
+
+const char *frame_fault_text(enum frame_fault fault)
+{
+	switch (fault) {
+	case FRAME_OK:
+		return "no fault";
+	case FRAME_BAD_MAGIC:
+		return "wrong magic";
+	case FRAME_BAD_TYPE:
+		return "unknown frame type";
+	case FRAME_BAD_COUNT:
+		return "impossible entry count";
+	case FRAME_BAD_SIZE:
+		return "payload beyond the end of the file";
+	case FRAME_BAD_CRC:
+		return "checksum mismatch";
+	case FRAME_BAD_ID:
+		return "wrong entry id";
+	case FRAME_BAD_PAYLOAD:
+		return "entry lengths do not fill the payload";
+	case FRAME_BAD_LZ4:
+		return "bad LZ4 data";
+	}
+	return "unknown fault";
+}
+
+/* The bytes from start_id to disk_size, which are the crc's prefix and the same bytes of the header. */
+static void put_covered(uint8_t *header, uint64_t start_id, uint32_t entry_count, uint8_t type, uint32_t disk_size)
+{
+	put_le64(header + FRAME_OFF_START_ID, start_id);
+	put_le32(header + FRAME_OFF_ENTRY_COUNT, entry_count);
+	header[FRAME_OFF_TYPE] = type;
+	put_le32(header + FRAME_OFF_DISK_SIZE, disk_size);
+}
+
+uint32_t frame_crc_begin(uint64_t start_id, uint32_t entry_count, uint8_t type, uint32_t disk_size)
+{
+	uint8_t header[FRAME_HEADER_BYTES];
+
+	put_covered(header, start_id, entry_count, type, disk_size);
+	return crc32_update(0, header + FRAME_OFF_START_ID, FRAME_OFF_RAW_SIZE - FRAME_OFF_START_ID);
+}
+
+/* Never 0, so that the zeros which ironwal writes are no mark. */
+static uint16_t frame_mark(uint8_t unsynced, uint32_t crc)
+{
+	uint8_t covered[5] = { unsynced };
+	uint32_t sum;
+	uint16_t fold;
+
+	put_le32(covered + 1, crc);
+	sum = crc32_update(0, covered, sizeof(covered));
+	fold = (uint16_t)(sum ^ sum >> 16);
+	return fold ? fold : 0xffff;
+}
+
+/* What the type and the sizes allow for entry_count, without looking at the payload. */
+static bool count_is_possible(const struct frame_header *h)
+{
+	uint64_t raw_max = h->type == FRAME_LZ4 ? (uint64_t)h->disk_size * LZ4FRAME_RATIO_MAX : h->disk_size;
+
+	return h->entry_count > 0 && (uint64_t)h->entry_count * FRAME_LENGTH_BYTES <= raw_max && h->entry_count <= UINT64_MAX - h->start_id;
+}
+
+void frame_encode_header(uint8_t out[FRAME_HEADER_BYTES], const struct frame_header *h)
+{
+	assert(h->type == FRAME_RAW || h->type == FRAME_LZ4);
+	assert(count_is_possible(h));
+	put_le32(out + FRAME_OFF_MAGIC, FRAME_MAGIC);
+	put_le32(out + FRAME_OFF_CRC, h->crc);
+	put_covered(out, h->start_id, h->entry_count, h->type, h->disk_size);
+	put_le32(out + FRAME_OFF_RAW_SIZE, h->raw_size);
+	out[FRAME_OFF_UNSYNCED] = h->unsynced;
+	put_le16(out + FRAME_OFF_MARK, frame_mark(h->unsynced, h->crc));
+}
+
+enum frame_fault frame_decode_header(const uint8_t in[FRAME_HEADER_BYTES], struct frame_header *ret)
+{
+	struct frame_header h = {
+		.start_id = get_le64(in + FRAME_OFF_START_ID),
+		.entry_count = get_le32(in + FRAME_OFF_ENTRY_COUNT),
+		.disk_size = get_le32(in + FRAME_OFF_DISK_SIZE),
+		.raw_size = get_le32(in + FRAME_OFF_RAW_SIZE),
+		.crc = get_le32(in + FRAME_OFF_CRC),
+		.type = in[FRAME_OFF_TYPE],
+		.unsynced = in[FRAME_OFF_UNSYNCED],
+	};
+
+	if (get_le32(in + FRAME_OFF_MAGIC) != FRAME_MAGIC)
+		return FRAME_BAD_MAGIC;
+	h.marked = get_le16(in + FRAME_OFF_MARK) == frame_mark(h.unsynced, h.crc);
+	if (!h.marked)
+		h.unsynced = FRAME_UNSYNCED_UNKNOWN;
+	*ret = h;
+	if (h.type != FRAME_RAW && h.type != FRAME_LZ4)
+		return FRAME_BAD_TYPE;
+	return count_is_possible(&h) ? FRAME_OK : FRAME_BAD_COUNT;
+}
+
+enum frame_fault frame_check_crc(const struct frame_header *h, const void *payload)
+{
+	uint32_t crc = frame_crc_begin(h->start_id, h->entry_count, h->type, h->disk_size);
+
+	return crc32_update(crc, payload, h->disk_size) == h->crc ? FRAME_OK : FRAME_BAD_CRC;
+}
+
+enum frame_fault frame_check_payload(const void *payload, uint64_t size, uint32_t entry_count)
+{
+	struct frame_cursor c = { .pos = payload, .end = (const uint8_t *)payload + size };
+	const uint8_t *data;
+	uint32_t data_size;
+	uint64_t n = 0;
+
+	while (frame_cursor_next(&c, &data, &data_size))
+		n++;
+	return c.pos == c.end && n == entry_count ? FRAME_OK : FRAME_BAD_PAYLOAD;
+}

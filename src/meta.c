@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "meta.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "crc32.h"
+#include "frame.h"
+#include "wal.h"
+
+enum {
+	RECORD_ROOM = META_BLOCK_BYTES - META_OFF_RECORDS,
+	FRAME_RECORD_MAX = 3 * VARINT_BYTES_MAX, /* head, time, disk size */
+	GAP_RECORD_MAX = 2 * VARINT_BYTES_MAX,
+};
+
+/* ---- Reading ---- */
+
+bool meta_block_valid(const uint8_t block[META_BLOCK_BYTES], uint64_t segment_id)
+{
+	return get_le32(block + META_OFF_MAGIC) == META_MAGIC && get_le64(block + META_OFF_SEGMENT) == segment_id &&
+	       get_le16(block + META_OFF_USED) <= RECORD_ROOM &&
+	       get_le32(block + META_OFF_CRC) == crc32_update(0, block + META_OFF_SEGMENT, META_BLOCK_BYTES - META_OFF_SEGMENT);
+}
+
+void meta_block_header(const uint8_t block[META_BLOCK_BYTES], struct meta_pos *ret_pos, uint64_t *ret_durable)
+{
+	*ret_pos = (struct meta_pos){
+		.id = get_le64(block + META_OFF_ID),
+		.frame_offset = get_le64(block + META_OFF_FRAME_OFFSET),
+		.last_time = (int64_t)get_le64(block + META_OFF_LAST_TIME),
+		.bytes = get_le64(block + META_OFF_BYTES),
+		.payload_pos = get_le64(block + META_OFF_PAYLOAD_POS),
+		.index = get_le32(block + META_OFF_INDEX),
+		.entry_count = get_le32(block + META_OFF_ENTRY_COUNT),
+		.disk_size = get_le32(block + META_OFF_DISK_SIZE),
+		.type = block[META_OFF_TYPE],
+	};
+	if (ret_durable)
+		*ret_durable = get_le64(block + META_OFF_DURABLE);
+}
+
+static uint64_t view_blocks(const struct meta_view *view)
+{
+	return view->map_blocks + (view->last != NULL);
+}
+
+/* The block, once it is known to hold; NULL if it does not. */
+static const uint8_t *view_block(const struct meta_view *view, uint64_t no)
+{
+	if (no >= view->map_blocks)
+		return view->last;
+
+	const uint8_t *block = view->map + no * META_BLOCK_BYTES;
+	uint8_t bit = (uint8_t)(1u << (no % 8));
+
+	if (__atomic_load_n((const uint8_t *)&view->verified[no / 8], __ATOMIC_RELAXED) & bit)
+		return block;
+	if (!meta_block_valid(block, view->segment_id))
+		return NULL;
+	__atomic_fetch_or((uint8_t *)&view->verified[no / 8], bit, __ATOMIC_RELAXED);
+	return block;
+}
+
+static uint64_t block_key(const uint8_t *block, enum meta_key by)
+{
+	switch (by) {
+	case META_BY_ID:
+		return get_le64(block + META_OFF_ID);
+	case META_BY_BYTES:
+		return get_le64(block + META_OFF_BYTES);
+	case META_BY_FRAME_OFFSET:
+		break;
+	}
+	return get_le64(block + META_OFF_FRAME_OFFSET);
+}
+
+static int cursor_load(struct meta_cursor *c, uint64_t no)
+{
+	const uint8_t *block = view_block(c->view, no);
+
+	if (!block)
+		return -EBADMSG;
+	c->block = no;
+	c->pos = block + META_OFF_RECORDS;
+	c->end = c->pos + get_le16(block + META_OFF_USED);
+	meta_block_header(block, &c->at, NULL);
+	/* The header must go with a frame that can be: everything below relies on index < entry_count inside one. */
+	if (c->at.entry_count ? c->at.index >= c->at.entry_count || c->at.type > FRAME_LZ4 : c->at.index != 0)
+		return -EBADMSG;
+	return 0;
+}
+
+int meta_cursor_seek(struct meta_cursor *c, const struct meta_view *view, enum meta_key by, uint64_t key)
+{
+	uint64_t low = 0, high = view_blocks(view);
+
+	/* The blocks below `low` have a key <= `key`, those from `high` on a larger one. */
+	while (low < high) {
+		uint64_t mid = low + (high - low) / 2;
+		const uint8_t *block = view_block(view, mid);
+
+		if (!block)
+			return -EBADMSG;
+		if (block_key(block, by) <= key)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == 0)
+		return WAL_NOT_FOUND;
+	c->view = view;
+	return cursor_load(c, low - 1);
+}
+
+static bool take(struct meta_cursor *c, uint64_t *ret)
+{
+	if (c->pos < c->end && *c->pos < 0x80) { /* most numbers are short */
+		*ret = *c->pos++;
+		return true;
+	}
+	size_t n = get_varint(c->pos, c->end, ret);
+	c->pos += n;
+	return n != 0;
+}
+
+static void leave_frame(struct meta_pos *at)
+{
+	at->frame_offset += FRAME_HEADER_BYTES + (uint64_t)at->disk_size;
+	at->payload_pos = 0;
+	at->index = 0;
+	at->entry_count = 0;
+	at->disk_size = 0;
+	at->type = 0;
+}
+
+/* At the end of a block's records: 0 with the next one, WAL_END behind the last. */
+static int cursor_refill(struct meta_cursor *c)
+{
+	while (c->pos == c->end) {
+		if (c->block + 1 >= view_blocks(c->view))
+			return WAL_END;
+
+		struct meta_pos before = c->at;
+		int result = cursor_load(c, c->block + 1);
+
+		if (result < 0)
+			return result;
+		/* Records are only put where they fit, so the states agree unless blocks were mixed up. */
+		if (c->at.id != before.id || c->at.frame_offset != before.frame_offset || c->at.index != before.index ||
+		    c->at.entry_count != before.entry_count)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+/* Reads a record's head: a frame's, whose lengths follow, or a gap's, which is complete in *ret. */
+static int cursor_head(struct meta_cursor *c, struct meta_entry *ret)
+{
+	struct meta_pos *at = &c->at;
+	uint64_t head, delta, size;
+
+	if (!take(c, &head))
+		return -EBADMSG;
+
+	uint64_t count = head >> 2;
+	unsigned kind = head & 3;
+
+	if (kind == META_GAP) {
+		if (!take(c, &size))
+			return -EBADMSG;
+		*ret = (struct meta_entry){
+			.gap = true,
+			.id = at->id,
+			.time_ns = at->last_time,
+			.bytes = at->bytes,
+			.frame_offset = at->frame_offset,
+			.gap_ids = count,
+			.gap_bytes = size,
+		};
+		if (__builtin_add_overflow(at->id, count, &at->id) || __builtin_add_overflow(at->frame_offset, size, &at->frame_offset))
+			return -EBADMSG;
+		return 0;
+	}
+	if (kind > FRAME_LZ4 || count == 0 || count > UINT32_MAX || !take(c, &delta))
+		return -EBADMSG;
+	size = 0;
+	if ((kind != FRAME_RAW || count > 1) && (!take(c, &size) || size > UINT32_MAX))
+		return -EBADMSG;
+	at->last_time = (int64_t)((uint64_t)at->last_time + delta);
+	at->type = (uint8_t)kind;
+	at->entry_count = (uint32_t)count;
+	at->disk_size = (uint32_t)size;
+	at->index = 0;
+	at->payload_pos = 0;
+	return 0;
+}
+
+int meta_cursor_next(struct meta_cursor *c, struct meta_entry *ret)
+{
+	struct meta_pos *at = &c->at;
+	uint64_t size;
+	int result;
+
+	if (at->entry_count == 0) {
+		result = cursor_refill(c);
+		if (result != 0)
+			return result;
+		result = cursor_head(c, ret);
+		if (result != 0 || at->entry_count == 0)
+			return result;
+	}
+	if (c->pos == c->end) {
+		result = cursor_refill(c);
+		if (result != 0)
+			return result == WAL_END ? -EBADMSG : result;
+	}
+	if (!take(c, &size) || size > WAL_ENTRY_SIZE_MAX)
+		return -EBADMSG;
+	if (at->entry_count == 1 && at->type == FRAME_RAW)
+		at->disk_size = (uint32_t)size + FRAME_LENGTH_BYTES;
+	at->last_time++;
+	ret->gap = false;
+	ret->id = at->id;
+	ret->size = size;
+	ret->time_ns = at->last_time;
+	ret->bytes = at->bytes;
+	ret->frame_offset = at->frame_offset;
+	ret->payload_pos = at->payload_pos;
+	ret->index = at->index;
+	ret->entry_count = at->entry_count;
+	ret->disk_size = at->disk_size;
+	ret->type = at->type;
+	ret->gap_ids = 0;
+	ret->gap_bytes = 0;
+	at->id++;
+	at->bytes += size;
+	at->payload_pos += FRAME_LENGTH_BYTES + size;
+	if (++at->index == at->entry_count)
+		leave_frame(at);
+	return 0;
+}
+
+int meta_find(struct meta_cursor *c, const struct meta_view *view, uint64_t id, struct meta_entry *ret)
+{
+	int result = meta_cursor_seek(c, view, META_BY_ID, id);
+
+	while (result == 0) {
+		result = meta_cursor_next(c, ret);
+		if (result == 0 && (ret->gap ? id - ret->id < ret->gap_ids : ret->id == id))
+			return 0;
+		if (result == 0 && ret->id > id)
+			return -EBADMSG;
+	}
+	return result == WAL_END ? WAL_NOT_FOUND : result;
+}
+
+int meta_cursor_end(struct meta_cursor *c, struct meta_pos *ret)
+{
+	struct meta_entry entry;
+	int result;
+
+	while ((result = meta_cursor_next(c, &entry)) == 0)
+		;
+	if (result != WAL_END)
+		return result;
+	*ret = c->at;
+	return 0;
+}
+
+/* ---- Writing ---- */
+
+static void put_header(uint8_t *block, uint64_t segment_id, const struct meta_pos *at)
+{
+	put_le32(block + META_OFF_MAGIC, META_MAGIC);
+	put_le64(block + META_OFF_SEGMENT, segment_id);
+	put_le64(block + META_OFF_ID, at->id);
+	put_le64(block + META_OFF_FRAME_OFFSET, at->frame_offset);
+	put_le64(block + META_OFF_LAST_TIME, (uint64_t)at->last_time);
+	put_le64(block + META_OFF_BYTES, at->bytes);
+	put_le64(block + META_OFF_PAYLOAD_POS, at->payload_pos);
+	put_le32(block + META_OFF_INDEX, at->index);
+	put_le32(block + META_OFF_ENTRY_COUNT, at->entry_count);
+	put_le32(block + META_OFF_DISK_SIZE, at->disk_size);
+	block[META_OFF_TYPE] = at->type;
+	block[META_OFF_TYPE + 1] = 0;
+}
+
+void meta_block_seal(uint8_t block[META_BLOCK_BYTES], size_t used, uint64_t durable)
+{
+	assert(used <= RECORD_ROOM);
+	memset(block + META_OFF_RECORDS + used, 0, RECORD_ROOM - used);
+	put_le16(block + META_OFF_USED, (uint16_t)used);
+	put_le64(block + META_OFF_DURABLE, durable);
+	put_le32(block + META_OFF_CRC, crc32_update(0, block + META_OFF_SEGMENT, META_BLOCK_BYTES - META_OFF_SEGMENT));
+}
+
+void meta_writer_begin(struct meta_writer *w, uint64_t segment_id, const struct meta_pos *at, uint64_t block_no, uint8_t *block)
+{
+	w->segment_id = segment_id;
+	w->block_no = block_no;
+	w->at = at ? *at : (struct meta_pos){ .id = segment_id };
+	w->block = block;
+	w->used = 0;
+	put_header(block, segment_id, &w->at);
+}
+
+int meta_writer_resume(struct meta_writer *w, uint64_t segment_id, uint64_t block_no, uint8_t *block, const uint8_t source[META_BLOCK_BYTES],
+		       uint64_t keep_frame_offset)
+{
+	struct meta_view view = { .segment_id = segment_id, .last = source };
+	struct meta_cursor c = { .view = &view };
+	struct meta_entry entry;
+	int result = cursor_load(&c, 0);
+
+	if (result < 0)
+		return result;
+	while (!(c.at.entry_count == 0 && c.at.frame_offset >= keep_frame_offset)) {
+		if (c.pos == c.end)
+			break;
+		result = meta_cursor_next(&c, &entry);
+		if (result != 0)
+			return -EBADMSG;
+	}
+	if (c.at.frame_offset != keep_frame_offset || c.at.entry_count != 0)
+		return -EBADMSG;
+	w->segment_id = segment_id;
+	w->block_no = block_no;
+	w->block = block;
+	memmove(block, source, META_BLOCK_BYTES);
+	w->used = (size_t)(c.pos - (source + META_OFF_RECORDS));
+	w->at = c.at;
+	return 0;
+}
+
+/* Room for `bytes` more in the block, or a fresh one. */
+static int make_room(struct meta_writer *w, size_t bytes)
+{
+	if (w->used + bytes <= RECORD_ROOM)
+		return 0;
+
+	meta_block_seal(w->block, w->used, w->durable);
+	int result = w->emit(w, w->block_no, w->block);
+	if (result < 0)
+		return result;
+	w->block_no++;
+	w->used = 0;
+	put_header(w->block, w->segment_id, &w->at);
+	return 0;
+}
+
+static void put(struct meta_writer *w, uint64_t value)
+{
+	w->used += put_varint(w->block + META_OFF_RECORDS + w->used, value);
+}
+
+int meta_writer_frame(struct meta_writer *w, uint32_t entry_count, uint8_t type, uint32_t disk_size, int64_t time_ns)
+{
+	assert(w->at.entry_count == 0 && entry_count > 0 && type <= FRAME_LZ4 && time_ns > w->at.last_time);
+	int result = make_room(w, FRAME_RECORD_MAX);
+	if (result < 0)
+		return result;
+	put(w, (uint64_t)entry_count << 2 | type);
+	put(w, (uint64_t)time_ns - (uint64_t)w->at.last_time - 1);
+	if (type != FRAME_RAW || entry_count > 1)
+		put(w, disk_size);
+	w->at.last_time = time_ns - 1;
+	w->at.type = type;
+	w->at.entry_count = entry_count;
+	w->at.disk_size = disk_size;
+	w->at.index = 0;
+	w->at.payload_pos = 0;
+	return 0;
+}
+
+int meta_writer_length(struct meta_writer *w, uint32_t size)
+{
+	assert(w->at.index < w->at.entry_count);
+	int result = make_room(w, VARINT_BYTES_MAX);
+	if (result < 0)
+		return result;
+	put(w, size);
+	w->at.id++;
+	w->at.last_time++;
+	w->at.bytes += size;
+	w->at.payload_pos += FRAME_LENGTH_BYTES + (uint64_t)size;
+	if (++w->at.index == w->at.entry_count)
+		leave_frame(&w->at);
+	return 0;
+}
+
+int meta_writer_gap(struct meta_writer *w, uint64_t ids, uint64_t bytes)
+{
+	assert(w->at.entry_count == 0 && ids <= UINT64_MAX >> 2);
+	int result = make_room(w, GAP_RECORD_MAX);
+	if (result < 0)
+		return result;
+	put(w, ids << 2 | META_GAP);
+	put(w, bytes);
+	w->at.id += ids;
+	w->at.frame_offset += bytes;
+	return 0;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "segcache.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "cleanup.h"
+
+struct segcache {
+	const struct env *env;
+	pthread_mutex_t lock; /* a leaf: nothing is opened or closed under it */
+	pthread_cond_t change;
+	/* protected by lock */
+	struct lru lru;
+	size_t open; /* in the table, being opened, or forgotten and still pinned */
+};
+
+/* Stands in the table while the segment is being opened, so that others wait instead of opening it too. */
+struct placeholder {
+	struct segment segment; /* only node and opening are used */
+};
+
+int segcache_new(const struct env *env, struct segcache **ret_cache)
+{
+	struct segcache *cache = calloc(1, sizeof *cache);
+
+	if (!cache)
+		return -ENOMEM;
+	if (lru_init(&cache->lru) < 0) {
+		free(cache);
+		return -ENOMEM;
+	}
+	cache->env = env;
+	pthread_mutex_init(&cache->lock, NULL);
+	pthread_cond_init(&cache->change, NULL);
+	*ret_cache = cache;
+	return 0;
+}
+
+void segcache_free(struct segcache *cache)
+{
+	struct lru_node *node;
+
+	if (!cache)
+		return;
+	while ((node = lru_oldest(&cache->lru))) {
+		lru_remove(&cache->lru, node);
+		segment_close(cache->env, container_of(node, struct segment, node));
+	}
+	lru_release(&cache->lru);
+	pthread_cond_destroy(&cache->change);
+	pthread_mutex_destroy(&cache->lock);
+	free(cache);
+}
+
+/* Caller holds cache->lock. Takes the least recently used unpinned segment out of the table, for the caller to close; NULL if all are in use. */
+static struct segment *evict(struct segcache *cache)
+{
+	for (struct lru_node *node = lru_oldest(&cache->lru); node; node = lru_newer(&cache->lru, node)) {
+		struct segment *segment = container_of(node, struct segment, node);
+
+		if (segment->pins == 0 && !segment->opening) {
+			lru_remove(&cache->lru, node);
+			segment->cached = false;
+			return segment;
+		}
+	}
+	return NULL;
+}
+
+static int open_segment(const struct env *env, const struct segcache_request *rq, struct segment **ret_segment)
+{
+	if (rq->active)
+		return segment_open_active(env, rq->stream_name, rq->first_id, rq->meta_fd, ret_segment);
+	return segment_open_sealed(env, rq->stream_name, rq->first_id, rq->end_id, ret_segment);
+}
+
+/* Caller holds cache->lock, and has it again when this returns; room for one more has been counted. */
+static int open_into(struct segcache *cache, const struct segcache_request *rq, struct lru_key key, struct segment *victim,
+		     struct segment **ret_segment)
+{
+	struct placeholder placeholder = { .segment = { .node = { .key = key }, .opening = true, .cached = true } };
+	struct segment *segment;
+
+	lru_insert(&cache->lru, &placeholder.segment.node);
+	pthread_mutex_unlock(&cache->lock);
+	segment_close(cache->env, victim);
+	int result = open_segment(cache->env, rq, &segment);
+	pthread_mutex_lock(&cache->lock);
+
+	/* segcache_forget() may have taken the place away meanwhile: then what was opened is for this caller alone. */
+	bool cached = placeholder.segment.cached;
+	if (cached)
+		lru_remove(&cache->lru, &placeholder.segment.node);
+	if (result < 0) {
+		cache->open--;
+	} else {
+		segment->pins = 1;
+		segment->node.key = key;
+		segment->cached = cached;
+		if (cached)
+			lru_insert(&cache->lru, &segment->node);
+		*ret_segment = segment;
+	}
+	pthread_cond_broadcast(&cache->change);
+	return result;
+}
+
+int segcache_get(struct segcache *cache, const struct segcache_request *rq, struct segment **ret_segment)
+{
+	struct lru_key key = { rq->stream_key, rq->first_id, 0 };
+	LOCKED_SCOPE(&cache->lock);
+
+	for (;;) {
+		struct lru_node *node = lru_find(&cache->lru, key);
+		struct segment *segment = node ? container_of(node, struct segment, node) : NULL;
+
+		if (segment && !segment->opening) {
+			segment->pins++;
+			lru_touch(&cache->lru, node);
+			*ret_segment = segment;
+			return 0;
+		}
+		if (!segment) {
+			struct segment *victim = NULL;
+
+			if (cache->open < cache->env->opts.max_open_segments) {
+				cache->open++;
+				return open_into(cache, rq, key, NULL, ret_segment);
+			}
+			victim = evict(cache);
+			if (victim)
+				return open_into(cache, rq, key, victim, ret_segment);
+		}
+		pthread_cond_wait(&cache->change, &cache->lock);
+	}
+}
+
+void segcache_put(struct segcache *cache, struct segment *segment)
+{
+	bool gone = false;
+
+	if (!segment)
+		return;
+	pthread_mutex_lock(&cache->lock);
+	if (--segment->pins == 0) {
+		gone = !segment->cached;
+		if (cache->open >= cache->env->opts.max_open_segments && !gone)
+			pthread_cond_broadcast(&cache->change);
+	}
+	pthread_mutex_unlock(&cache->lock);
+	if (!gone)
+		return;
+	segment_close(cache->env, segment);
+	pthread_mutex_lock(&cache->lock);
+	cache->open--;
+	pthread_cond_broadcast(&cache->change);
+	pthread_mutex_unlock(&cache->lock);
+}
+
+void segcache_forget(struct segcache *cache, uint64_t stream_key, uint64_t first_id)
+{
+	struct lru_key key = { stream_key, first_id, 0 };
+	struct segment *unused = NULL;
+
+	pthread_mutex_lock(&cache->lock);
+	struct lru_node *node = lru_find(&cache->lru, key);
+	if (node) {
+		struct segment *segment = container_of(node, struct segment, node);
+
+		lru_remove(&cache->lru, node);
+		segment->cached = false;
+		if (segment->pins == 0 && !segment->opening) {
+			unused = segment;
+			cache->open--;
+		}
+		pthread_cond_broadcast(&cache->change);
+	}
+	pthread_mutex_unlock(&cache->lock);
+	segment_close(cache->env, unused);
+}
+
+size_t segcache_count(struct segcache *cache)
+{
+	LOCKED_SCOPE(&cache->lock);
+	return cache->open;
+}

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "segment.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "names.h"
+#include "rebuild.h"
+
+#define NSEC_PER_SEC 1000000000
+
+int segment_open_dir(const struct env *env, const char *name)
+{
+	return env->sys->openat(env->sys, env->root_fd, name, O_RDONLY | O_DIRECTORY, 0);
+}
+
+static int64_t mtime_ns(const struct stat *st)
+{
+	return (int64_t)st->st_mtim.tv_sec * NSEC_PER_SEC + st->st_mtim.tv_nsec;
+}
+
+static void map_free(const struct env *env, struct segment_map *map)
+{
+	while (map) {
+		struct segment_map *next = map->retired;
+
+		if (map->data)
+			env->sys->munmap(env->sys, (void *)map->data, map->size);
+		free((void *)map->verified);
+		free(map);
+		map = next;
+	}
+}
+
+/* Maps `size` bytes of `fd`, which may be more than the file has yet. */
+static int map_new(const struct env *env, int fd, uint64_t size, struct segment_map **ret_map)
+{
+	struct segment_map *map = calloc(1, sizeof *map);
+	uint8_t *verified = calloc(1, size / META_BLOCK_BYTES / 8 + 1);
+	void *data;
+
+	if (!map || !verified) {
+		free(map);
+		free(verified);
+		return -ENOMEM;
+	}
+	map->verified = (_Atomic uint8_t *)verified;
+	int result = env->sys->mmap(env->sys, fd, size, &data);
+	if (result < 0) {
+		map_free(env, map);
+		return result;
+	}
+	map->data = data;
+	map->size = size;
+	*ret_map = map;
+	return 0;
+}
+
+static struct segment *segment_alloc(uint64_t first_id, bool active)
+{
+	struct segment *segment = calloc(1, sizeof *segment);
+
+	if (segment) {
+		segment->first_id = first_id;
+		segment->active = active;
+		segment->fd = -1;
+		segment->meta_fd = -1;
+		pthread_mutex_init(&segment->map_lock, NULL);
+	}
+	return segment;
+}
+
+void segment_close(const struct env *env, struct segment *segment)
+{
+	if (!segment)
+		return;
+	map_free(env, segment->map);
+	if (segment->data)
+		env->sys->munmap(env->sys, (void *)segment->data, segment->size);
+	sys_close(env->sys, &segment->fd);
+	if (!segment->meta_borrowed)
+		sys_close(env->sys, &segment->meta_fd);
+	pthread_mutex_destroy(&segment->map_lock);
+	free(segment);
+}
+
+/* ---- Sealed segments ---- */
+
+struct opening {
+	const struct env *env;
+	const char *name;
+	int dir_fd;
+	struct segment *segment;
+	uint64_t end_id;
+	int64_t mtime;
+};
+
+static void log_damage(void *arg, uint64_t offset, uint64_t bytes, uint64_t first_id, uint64_t ids, enum frame_fault fault,
+		       const struct frame_header *h)
+{
+	const struct opening *o = arg;
+
+	log_write(&o->env->log, WAL_LOG_ERROR,
+		  "stream '%s': segment %020" PRIu64 ".wal is damaged at offset %" PRIu64 " (%" PRIu64 " bytes, ids %" PRIu64 " to %" PRIu64
+		  ", %" PRIu64 " lost): expected the frame of id %" PRIu64 ", found %s (id %" PRIu64 ", %" PRIu32 " entries, %" PRIu32
+		  " bytes, crc %08" PRIx32 ")",
+		  o->name, o->segment->first_id, offset, bytes, first_id, first_id + ids - (ids > 0), ids, first_id,
+		  fault == FRAME_OK ? "bytes that belong to no entry" : frame_fault_text(fault), h->start_id, h->entry_count, h->disk_size, h->crc);
+}
+
+/* Whether the mapped blocks lead to the segment's last id and its end. 1, 0, or < 0. */
+static int meta_agrees(struct opening *o)
+{
+	const struct segment *segment = o->segment;
+	struct meta_view view = { segment->first_id, segment->map->data, segment->blocks, segment->map->verified, NULL };
+	struct meta_cursor c;
+	struct meta_pos end;
+	struct meta_entry first;
+
+	if (!meta_block_valid(segment->map->data, segment->first_id) ||
+	    !meta_block_valid(segment->map->data + (segment->blocks - 1) * META_BLOCK_BYTES, segment->first_id))
+		return 0;
+	int result = meta_cursor_seek(&c, &view, META_BY_FRAME_OFFSET, UINT64_MAX);
+	if (result == 0)
+		result = meta_cursor_end(&c, &end);
+	if (result != 0 || end.id != o->end_id || end.frame_offset > segment->size)
+		return 0;
+	if (segment->first_id < o->end_id && (meta_find(&c, &view, segment->first_id, &first) != 0 || first.frame_offset != 0))
+		return 0;
+	if (end.frame_offset == segment->size)
+		return 1;
+
+	/* A crash may have kept the preallocated space behind the last frame from being cut. */
+	struct scan scan;
+	result = scan_init(&scan, o->env->sys, segment->fd, segment->size, (size_t)o->env->opts.read_buffer);
+	if (result == 0)
+		result = scan_is_zero(&scan, end.frame_offset, segment->size);
+	scan_release(&scan);
+	return result;
+}
+
+/* Maps what is in the sidecar `fd`. 1 if it agrees with the segment, 0 if it does not (nothing is mapped then), or < 0. */
+static int map_meta(struct opening *o, int fd)
+{
+	struct stat st;
+	int result = o->env->sys->fstat(o->env->sys, fd, &st);
+
+	if (result < 0)
+		return result;
+	if (st.st_size <= 0 || st.st_size % META_BLOCK_BYTES != 0)
+		return 0;
+	result = map_new(o->env, fd, (uint64_t)st.st_size, &o->segment->map);
+	if (result < 0)
+		return result;
+	o->segment->blocks = (uint64_t)st.st_size / META_BLOCK_BYTES;
+	result = meta_agrees(o);
+	if (result != 1) {
+		map_free(o->env, o->segment->map);
+		o->segment->map = NULL;
+	}
+	return result;
+}
+
+/* A place for a new sidecar: beside the segment, or if that can't be (read-only, no room) in a temporary file, as it is only a cache. */
+static int create_meta(struct opening *o, const char *tmp, bool *ret_beside)
+{
+	const struct env *env = o->env;
+	int fd = -EROFS;
+
+	*ret_beside = false;
+	if (!env->opts.ro)
+		fd = sys_open_regular(env->sys, o->dir_fd, tmp, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0)
+		return env->sys->tmpfile(env->sys, -1);
+	*ret_beside = true;
+	return fd;
+}
+
+/* Writes the sidecar into `fd`. `old` are the blocks there were (NULL: none), for their times. */
+static int write_meta(struct opening *o, int fd, const struct meta_view *old)
+{
+	struct scan scan;
+	struct rebuild r = { .scan = &scan, .out_fd = fd, .old = old, .fallback_time = o->mtime };
+	int result = scan_init(&scan, o->env->sys, o->segment->fd, o->segment->size, (size_t)o->env->opts.read_buffer);
+
+	if (result == 0) {
+		rebuild_begin(&r, o->segment->first_id, NULL, 0);
+		result = rebuild_sealed(&r, o->end_id, log_damage, o);
+	}
+	scan_release(&scan);
+	return result;
+}
+
+static int make_meta(struct opening *o, const struct meta_view *old)
+{
+	const struct env *env = o->env;
+	char name[NAME_SEGMENT_MAX], tmp[NAME_SEGMENT_MAX + sizeof NAME_TMP_SUFFIX];
+	bool beside;
+
+	name_meta(name, o->segment->first_id);
+	strcat(strcpy(tmp, name), NAME_TMP_SUFFIX);
+	int fd = create_meta(o, tmp, &beside);
+	if (fd < 0)
+		return fd;
+	int result = write_meta(o, fd, old);
+	if (result < 0 && beside) {
+		/* No room for the cache must not keep anyone from reading. */
+		env->sys->unlinkat(env->sys, o->dir_fd, tmp, 0);
+		sys_close(env->sys, &fd);
+		beside = false;
+		fd = env->sys->tmpfile(env->sys, -1);
+		if (fd < 0)
+			return fd;
+		result = write_meta(o, fd, old);
+	}
+	if (result == 0) {
+		result = map_meta(o, fd);
+		result = result == 1 ? 0 : result == 0 ? -EBADMSG : result;
+	}
+	if (beside && (result < 0 || env->sys->renameat(env->sys, o->dir_fd, tmp, name) < 0))
+		env->sys->unlinkat(env->sys, o->dir_fd, tmp, 0);
+	sys_close(env->sys, &fd);
+	return result;
+}
+
+/* Makes the sidecar anew, with the times that the present one (if any) still tells. */
+static int remake_meta(struct opening *o, int old_fd)
+{
+	struct segment_map *map = NULL;
+	struct meta_view view = { .segment_id = o->segment->first_id };
+	struct stat st;
+
+	if (old_fd >= 0 && o->env->sys->fstat(o->env->sys, old_fd, &st) == 0 && st.st_size >= META_BLOCK_BYTES &&
+	    map_new(o->env, old_fd, (uint64_t)st.st_size, &map) == 0) {
+		view.map = map->data;
+		view.map_blocks = map->size / META_BLOCK_BYTES;
+		view.verified = map->verified;
+	}
+	int result = make_meta(o, map ? &view : NULL);
+	map_free(o->env, map);
+	return result;
+}
+
+static int open_meta(struct opening *o)
+{
+	const struct env *env = o->env;
+	char name[NAME_SEGMENT_MAX];
+	int fd = sys_open_regular(env->sys, o->dir_fd, name_meta(name, o->segment->first_id), O_RDONLY, 0);
+	int result = fd < 0 ? 0 : map_meta(o, fd);
+
+	if (result == 0)
+		result = remake_meta(o, fd);
+	if (fd >= 0)
+		sys_close(env->sys, &fd);
+	return result < 0 ? result : 0;
+}
+
+static int open_wal(struct opening *o, int flags)
+{
+	const struct env *env = o->env;
+	char name[NAME_SEGMENT_MAX];
+	struct stat st;
+	int result;
+
+	o->segment->fd = sys_open_regular(env->sys, o->dir_fd, name_segment(name, o->segment->first_id), flags, 0);
+	if (o->segment->fd < 0) {
+		result = o->segment->fd;
+		if (result == -ENOENT || result == -ELOOP || result == -EISDIR || result == -EINVAL) {
+			log_write(&env->log, WAL_LOG_ERROR, "stream '%s': segment %s: expected a regular file, found %s", o->name, name,
+				  result == -ENOENT ? "none" : "something else");
+			result = -EBADMSG;
+		}
+		return result;
+	}
+	result = env->sys->fstat(env->sys, o->segment->fd, &st);
+	if (result < 0)
+		return result;
+	o->segment->size = (uint64_t)st.st_size;
+	o->mtime = mtime_ns(&st);
+	return 0;
+}
+
+int segment_open_sealed(const struct env *env, const char *name, uint64_t first_id, uint64_t end_id, struct segment **ret_segment)
+{
+	struct opening o = { .env = env, .name = name, .end_id = end_id, .segment = segment_alloc(first_id, false) };
+
+	if (!o.segment)
+		return -ENOMEM;
+	o.dir_fd = segment_open_dir(env, name);
+	int result = o.dir_fd < 0 ? o.dir_fd : open_wal(&o, O_RDONLY);
+	if (result == 0)
+		result = open_meta(&o);
+	if (result == 0 && env->opts.read == WAL_READ_MMAP && o.segment->size > 0) {
+		void *data;
+
+		result = env->sys->mmap(env->sys, o.segment->fd, o.segment->size, &data);
+		if (result == 0)
+			o.segment->data = data;
+	}
+	if (o.dir_fd >= 0)
+		sys_close(env->sys, &o.dir_fd);
+	if (result < 0) {
+		segment_close(env, o.segment);
+		return result;
+	}
+	*ret_segment = o.segment;
+	return 0;
+}
+
+/* ---- The active segment ---- */
+
+int segment_open_active(const struct env *env, const char *name, uint64_t first_id, int meta_fd, struct segment **ret_segment)
+{
+	int mode = env->opts.ro ? O_RDONLY : O_RDWR;
+	struct opening o = { .env = env, .name = name, .segment = segment_alloc(first_id, true) };
+	char meta[NAME_SEGMENT_MAX];
+
+	if (!o.segment)
+		return -ENOMEM;
+	o.dir_fd = segment_open_dir(env, name);
+	int result = o.dir_fd < 0 ? o.dir_fd : open_wal(&o, mode);
+	if (result == 0) {
+		o.segment->meta_borrowed = meta_fd >= 0;
+		if (meta_fd >= 0)
+			o.segment->meta_fd = meta_fd;
+		else
+			o.segment->meta_fd = sys_open_regular(env->sys, o.dir_fd, name_meta(meta, first_id), env->opts.ro ? mode : mode | O_CREAT, 0600);
+		/* Read-only, a segment that never filled a block may have no sidecar. */
+		if (o.segment->meta_fd < 0 && !env->opts.ro)
+			result = o.segment->meta_fd;
+	}
+	if (o.dir_fd >= 0)
+		sys_close(env->sys, &o.dir_fd);
+	if (result < 0) {
+		segment_close(env, o.segment);
+		return result;
+	}
+	*ret_segment = o.segment;
+	return 0;
+}
+
+int segment_view(const struct env *env, struct segment *segment, uint64_t blocks, struct meta_view *ret_view)
+{
+	int result = 0;
+
+	*ret_view = (struct meta_view){ .segment_id = segment->first_id, .map_blocks = blocks };
+	if (blocks == 0)
+		return 0;
+	if (segment->active) {
+		pthread_mutex_lock(&segment->map_lock);
+		if (!segment->map || segment->map->size < blocks * META_BLOCK_BYTES) {
+			/* Room for as many again: the file may be mapped beyond its end, as long as nobody looks there. */
+			struct segment_map *map;
+
+			result = segment->meta_fd < 0 ? -EBADMSG : map_new(env, segment->meta_fd, 2 * (blocks + 64) * META_BLOCK_BYTES, &map);
+			if (result == 0) {
+				map->retired = segment->map;
+				segment->map = map;
+			}
+		}
+	}
+	if (result == 0) {
+		ret_view->map = segment->map->data;
+		ret_view->verified = segment->map->verified;
+	}
+	if (segment->active)
+		pthread_mutex_unlock(&segment->map_lock);
+	return result;
+}

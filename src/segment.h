@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One segment, open: the descriptor of its file, the map of its sidecar, and with WAL_READ_MMAP the map of the file itself if it is sealed.
+ *
+ * A sealed segment's sidecar is checked against it when it is opened, and made anew if it does not lead from the first id and offset 0 to the last id
+ * and the end of the file. The active segment's sidecar is the stream's affair (stream_recover.c): the last block is in the stream's memory, and this file only maps
+ * the full ones before it.
+ */
+#ifndef WAL_SEGMENT_H
+#define WAL_SEGMENT_H
+
+#include <pthread.h>
+
+#include "log.h"
+#include "lru.h"
+#include "meta.h"
+#include "sys.h"
+
+/* What every part of the engine needs to get at the disk; one for each store. */
+struct env {
+	struct sys *sys;
+	struct log log;
+	int root_fd;
+	struct wal_options opts; /* defaults filled in */
+};
+
+struct segment_map {
+	struct segment_map *retired; /* smaller ones, which readers may still look at */
+	const uint8_t *data;
+	size_t size;
+	_Atomic uint8_t *verified;
+};
+
+struct segment {
+	/* segcache.c's, protected by its lock */
+	struct lru_node node;
+	unsigned pins;
+	bool cached;
+	bool opening;
+
+	/* constant while it is pinned */
+	uint64_t first_id;
+	bool active;
+	int fd;
+	uint64_t size;	     /* sealed: of the file */
+	const uint8_t *data; /* sealed and WAL_READ_MMAP: the file, else NULL */
+	uint64_t blocks;     /* sealed: of the sidecar */
+	int meta_fd;	     /* active: the sidecar, else -1 */
+	bool meta_borrowed;  /* it is someone else's to close */
+
+	pthread_mutex_t map_lock; /* a leaf */
+	struct segment_map *map;  /* the sidecar; protected by map_lock while active, constant when sealed */
+};
+
+/* The directory of stream `name`. */
+int segment_open_dir(const struct env *env, const char *name);
+
+/*
+ * Opens a sealed segment of stream `name` with the ids first_id … end_id - 1. -EBADMSG if its file is missing or no regular file; what else is damaged in it costs
+ * the entries that it holds, each is logged once when the sidecar is made. Blocks on the disk.
+ */
+int segment_open_sealed(const struct env *env, const char *name, uint64_t first_id, uint64_t end_id, struct segment **ret_segment);
+
+/*
+ * Opens the active one; for writing unless the store is read-only. `meta_fd` >= 0 is used for the sidecar (and stays the caller's) instead of the file beside it.
+ */
+int segment_open_active(const struct env *env, const char *name, uint64_t first_id, int meta_fd, struct segment **ret_segment);
+
+/* NULL is allowed. */
+void segment_close(const struct env *env, struct segment *segment);
+
+/* A view of the first `blocks` blocks of the sidecar, which are full; valid while the segment is pinned. Thread-safe. -ENOMEM, -EIO. */
+int segment_view(const struct env *env, struct segment *segment, uint64_t blocks, struct meta_view *ret_view);
+
+#endif

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a stream is between the operations: its life, its bounds, and who waits for them to move. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cleanup.h"
+#include "stream_impl.h"
+
+struct wal_stream *stream_new(struct engine *engine, const char *name)
+{
+	struct wal_stream *st = calloc(1, sizeof *st);
+
+	if (!st)
+		return NULL;
+	st->name = strdup(name);
+	st->meta.block = calloc(1, META_BLOCK_BYTES);
+	if (!st->name || !st->meta.block) {
+		free(st->meta.block);
+		free(st->name);
+		free(st);
+		return NULL;
+	}
+	st->engine = engine;
+	st->key = atomic_fetch_add(&engine->next_key, 1);
+	st->refs = 1;
+	st->meta_fd = -1;
+	st->write_task.run = stream_run_write_task;
+	st->sync_task.run = stream_run_sync_task;
+	op_list_init(&st->queue);
+	op_list_init(&st->commits);
+	op_list_init(&st->syncs);
+	op_list_init(&st->done);
+	pthread_condattr_t monotonic;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_mutex_init(&st->lock, NULL);
+	pthread_mutex_init(&st->space_lock, NULL);
+	pthread_mutex_init(&st->meta_lock, NULL);
+	pthread_cond_init(&st->turn, NULL);
+	pthread_cond_init(&st->changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	return st;
+}
+
+void stream_ref(struct wal_stream *st)
+{
+	atomic_fetch_add_explicit(&st->refs, 1, memory_order_relaxed);
+}
+
+void stream_unref(struct wal_stream *st)
+{
+	if (atomic_fetch_sub_explicit(&st->refs, 1, memory_order_acq_rel) == 1)
+		stream_free(st);
+}
+
+void stream_free(struct wal_stream *st)
+{
+	sys_close(st->engine->env.sys, &st->meta_fd);
+	id_array_release(&st->segments);
+	pthread_cond_destroy(&st->changed);
+	pthread_cond_destroy(&st->turn);
+	pthread_mutex_destroy(&st->meta_lock);
+	pthread_mutex_destroy(&st->space_lock);
+	pthread_mutex_destroy(&st->lock);
+	free(st->sums);
+	free(st->meta.block);
+	free(st->meta_work);
+	free(st->name);
+	free(st);
+}
+
+void wal_stream_close(struct wal_stream *st)
+{
+	if (st)
+		stream_unref(st);
+}
+
+const char *wal_stream_name(const struct wal_stream *st)
+{
+	return st->name;
+}
+
+void stream_publish(struct wal_stream *st)
+{
+	uint64_t next = st->commits.head ? st->commits.head->first_id : st->next_id;
+	uint64_t before = atomic_load_explicit(&st->pub_next, memory_order_relaxed);
+
+	atomic_store_explicit(&st->pub_first, st->segments.ids[0], memory_order_release);
+	atomic_store_explicit(&st->pub_durable, st->durable_id, memory_order_release);
+	if (next == before)
+		return;
+	atomic_store_explicit(&st->pub_mtime, st->meta.at.last_time, memory_order_release);
+	atomic_store_explicit(&st->pub_next, next, memory_order_release);
+	if (st->watchers > 0)
+		pthread_cond_broadcast(&st->changed);
+}
+
+void wal_stream_bounds(struct wal_stream *st, uint64_t *ret_first, uint64_t *ret_next, uint64_t *ret_durable)
+{
+	/* In this order each bound holds when it is read together with those before: durable <= next, first <= next. */
+	uint64_t durable = atomic_load_explicit(&st->pub_durable, memory_order_acquire);
+	uint64_t first = atomic_load_explicit(&st->pub_first, memory_order_acquire);
+	uint64_t next = atomic_load_explicit(&st->pub_next, memory_order_acquire);
+
+	if (ret_durable)
+		*ret_durable = durable < next ? durable : next;
+	if (ret_first)
+		*ret_first = first;
+	if (ret_next)
+		*ret_next = next;
+}
+
+int64_t wal_stream_mtime(struct wal_stream *st)
+{
+	return atomic_load_explicit(&st->pub_mtime, memory_order_acquire);
+}
+
+struct segcache_request stream_segment_request(const struct wal_stream *st, size_t index)
+{
+	bool active = index + 1 == st->segments.count;
+
+	return (struct segcache_request){
+		.stream_key = st->key,
+		.stream_name = st->name,
+		.first_id = st->segments.ids[index],
+		.end_id = active ? 0 : st->segments.ids[index + 1],
+		.active = active,
+		.meta_fd = active ? st->meta_fd : -1,
+	};
+}
+
+int stream_pin_active(struct wal_stream *st, struct segment **ret_segment)
+{
+	struct segcache *cache = st->engine->segcache;
+
+	for (;;) {
+		struct segment *segment;
+
+		pthread_mutex_lock(&st->lock);
+		struct segcache_request rq = stream_segment_request(st, st->segments.count - 1);
+		pthread_mutex_unlock(&st->lock);
+		int result = segcache_get(cache, &rq, &segment);
+		if (result < 0)
+			return result;
+		if (segment->active) {
+			*ret_segment = segment;
+			return 0;
+		}
+		/* A reader opened it between two states of the stream. */
+		segcache_forget(cache, st->key, rq.first_id);
+		segcache_put(cache, segment);
+	}
+}
+
+int wal_stream_wait(struct wal_stream *st, uint64_t id, int timeout_ms)
+{
+	struct timespec until;
+	int error = 0;
+
+	if (atomic_load_explicit(&st->pub_next, memory_order_acquire) > id)
+		return 0;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	if (timeout_ms > 0) {
+		until.tv_sec += timeout_ms / 1000;
+		until.tv_nsec += timeout_ms % 1000 * 1000000L;
+		if (until.tv_nsec >= 1000000000L) {
+			until.tv_sec++;
+			until.tv_nsec -= 1000000000L;
+		}
+	}
+	LOCKED_SCOPE(&st->lock);
+	st->watchers++;
+	while (!st->deleted && atomic_load_explicit(&st->pub_next, memory_order_relaxed) <= id && error == 0) {
+		if (timeout_ms < 0)
+			pthread_cond_wait(&st->changed, &st->lock);
+		else
+			error = timeout_ms == 0 ? ETIMEDOUT : pthread_cond_timedwait(&st->changed, &st->lock, &until);
+	}
+	st->watchers--;
+	if (atomic_load_explicit(&st->pub_next, memory_order_relaxed) > id)
+		return 0;
+	return st->deleted ? -ENOENT : WAL_TIMEOUT;
+}

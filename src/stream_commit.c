@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Group commit. Whatever waits for durability on a stream is covered by the next fdatasync; while one runs, more frames are written and wait for the one after it. No
+ * lock is held over it.
+ *
+ * A failed fdatasync is never tried again: the kernel has marked the pages clean, a second one would succeed and prove nothing. The stream stops, what was
+ * not committed is cut off the file so that it can't come back at the next open, and everything that waits fails with -EIO.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "stream_impl.h"
+
+bool stream_op_syncs(const struct wal_stream *st, const struct wal_op *op)
+{
+	switch (st->engine->env.opts.sync) {
+	case WAL_SYNC_STRICT:
+		return true;
+	case WAL_SYNC_BATCH:
+		return op->flags & (WAL_DURABLE | WAL_BATCH) || op->count > 1;
+	case WAL_SYNC_ASYNC:
+		break;
+	}
+	return op->flags & WAL_DURABLE;
+}
+
+void stream_advance(struct wal_stream *st)
+{
+	while (st->commits.head &&
+	       (!stream_op_syncs(st, st->commits.head) || st->commits.head->internal.end_id <= st->durable_id))
+		stream_op_finish(st, op_list_pop(&st->commits), 0);
+	while (st->syncs.head && st->syncs.head->internal.end_id <= st->durable_id)
+		stream_op_finish(st, op_list_pop(&st->syncs), 0);
+	stream_publish(st);
+}
+
+static struct wal_op *first_to_sync(const struct wal_stream *st)
+{
+	return st->commits.head ? st->commits.head : st->syncs.head;
+}
+
+void stream_kick_sync(struct wal_stream *st)
+{
+	struct wal_op *op = first_to_sync(st);
+
+	if (!op || st->syncing || st->sync_assigned || st->health != WAL_HEALTHY)
+		return;
+	st->sync_assigned = true;
+	if (op->done == stream_op_wakes) {
+		struct waiting_op *waiting = (struct waiting_op *)op;
+
+		waiting->lead_sync = true;
+		pthread_cond_signal(&waiting->cond);
+		return;
+	}
+	stream_ref(st);
+	workers_submit(st->engine->workers, &st->sync_task);
+}
+
+void stream_take_syncing(struct wal_stream *st)
+{
+	while (st->syncing)
+		pthread_cond_wait(&st->turn, &st->lock);
+	st->syncing = true;
+}
+
+void stream_give_syncing(struct wal_stream *st)
+{
+	st->syncing = false;
+	pthread_cond_broadcast(&st->turn);
+}
+
+static int sync_active(struct wal_stream *st)
+{
+	struct sys *sys = st->engine->env.sys;
+	struct segment *segment;
+	int result = stream_pin_active(st, &segment);
+
+	if (result < 0)
+		return result;
+	result = sys->fdatasync(sys, segment->fd);
+	segcache_put(st->engine->segcache, segment);
+	return result;
+}
+
+static void mark_stopped(struct wal_stream *st, int error, const char *what)
+{
+	if (st->health != WAL_HEALTHY)
+		return;
+	st->health = WAL_STOPPED;
+	snprintf(st->reason, sizeof st->reason, "%s failed: %s", what, wal_strerror(error));
+}
+
+void stream_sync_lead(struct wal_stream *st)
+{
+	st->sync_assigned = false;
+	if (st->syncing || !first_to_sync(st) || st->health != WAL_HEALTHY)
+		return; /* whoever syncs or stops now looks again afterwards */
+	st->syncing = true;
+	uint64_t id = st->next_id, end = st->active.end, frames = st->active.frames;
+	pthread_mutex_unlock(&st->lock);
+
+	int result = sync_active(st);
+
+	pthread_mutex_lock(&st->lock);
+	/* Before anyone else can sync: that would succeed and prove nothing. */
+	if (result < 0)
+		mark_stopped(st, result, "syncing the active segment");
+	stream_give_syncing(st);
+	if (result == 0) {
+		st->durable_id = id;
+		st->active.durable_end = end;
+		st->active.durable_frames = frames;
+		stream_advance(st);
+	} else {
+		while (st->writing)
+			pthread_cond_wait(&st->turn, &st->lock);
+		st->writing = true;
+		stream_stop(st, result, "syncing the active segment");
+		stream_give_writing(st);
+	}
+	stream_call_back(st);
+	if (result == 0) {
+		pthread_mutex_unlock(&st->lock);
+		stream_flush_meta(st);
+		pthread_mutex_lock(&st->lock);
+	}
+	stream_kick_sync(st);
+}
+
+void stream_stop(struct wal_stream *st, int error, const char *what)
+{
+	struct wal_op *op = st->commits.head;
+	bool cut = op != NULL;
+	uint64_t offset = cut ? op->internal.frame_offset : 0;
+	struct segment *segment;
+
+	mark_stopped(st, error, what);
+	if (cut)
+		st->next_id = op->first_id;
+	while ((op = op_list_pop(&st->commits)))
+		stream_op_finish(st, op, -EIO);
+	while ((op = op_list_pop(&st->syncs)))
+		stream_op_finish(st, op, -EIO);
+	pthread_mutex_unlock(&st->lock);
+
+	log_write(&st->engine->env.log, WAL_LOG_ERROR, "stream '%s': %s; it takes no more appends until the store is opened again", st->name,
+		  st->reason);
+	if (cut) {
+		int result = stream_pin_active(st, &segment);
+
+		if (result == 0) {
+			result = stream_cut(st, segment, offset);
+			segcache_put(st->engine->segcache, segment);
+		}
+		if (result < 0)
+			log_write(&st->engine->env.log, WAL_LOG_ERROR,
+				  "stream '%s': what failed could not be cut off either (%s), it may be there at the next open", st->name,
+				  wal_strerror(result));
+	}
+	pthread_mutex_lock(&st->lock);
+	if (cut)
+		st->active.end = offset;
+}
+
+void stream_flush_meta(struct wal_stream *st)
+{
+	struct sys *sys = st->engine->env.sys;
+	uint8_t block[META_BLOCK_BYTES];
+	struct segment *segment;
+
+	if (stream_pin_active(st, &segment) < 0)
+		return;
+	pthread_mutex_lock(&st->meta_lock);
+	pthread_mutex_lock(&st->lock);
+	/* Not of a segment that was left meanwhile; and what a stopped stream has in memory is not in the file. */
+	bool wanted = segment->first_id == st->active.first_id && st->health == WAL_HEALTHY;
+	uint64_t block_no = st->meta.block_no, durable = st->active.durable_end;
+	size_t used = st->meta.used;
+	memcpy(block, st->meta.block, META_OFF_RECORDS + used);
+	pthread_mutex_unlock(&st->lock);
+	/* The appender may have written this block in full already, and not published it yet. */
+	if (wanted && block_no >= st->meta_full) {
+		meta_block_seal(block, used, durable);
+		sys_pwrite_full(sys, st->meta_fd >= 0 ? st->meta_fd : segment->meta_fd, block, sizeof block, block_no * META_BLOCK_BYTES);
+		st->meta_flushed_ns = sys->now(sys);
+	}
+	pthread_mutex_unlock(&st->meta_lock);
+	segcache_put(st->engine->segcache, segment);
+}

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * struct wal_stream, as its own files (stream*.c, and the readers and writers over it) see it.
+ *
+ * Lock order:	store.lock -> stream.meta_lock | stream.space_lock -> stream.lock -> leaves (segcache, blockcache, workers, segment.map_lock)
+ *
+ * stream.lock		everything that says what the stream is: ids, segments, queues, health. Never held over a system call.
+ * stream.space_lock	what of the active segment is allocated and reserved. Held over fallocate, never over a sync.
+ * stream.meta_lock	one writer at a time in the sidecar of the active segment, so that an older state of a block never replaces a newer one. Held over
+ *			pwrite, never over a sync.
+ *
+ * Two tokens, booleans under stream.lock, are held over system calls instead of a lock:
+ *
+ * writing		its holder alone writes frames, extends the sidecar and rotates.
+ * syncing		its holder alone syncs the active segment; a rotation takes it too, so that the segment does not change under a sync.
+ *			Who holds `writing` may wait for `syncing`, never the other way round.
+ *
+ * The way of an append:
+ *
+ *	submitted --> queue --(writing: frame written, id given)--> commits --(durable if it must be, all before it done)--> done
+ *		        \--- failed: nothing of it is in the file          \--- failed sync: cut off again, the stream stops
+ *
+ * `queue` and `commits` are in id order, and so are completion and visibility: an append that needs no sync itself waits behind one that does. `syncs` are
+ * those that only wait for a durable id. Whoever finds work to do and may block does it (an appender that waits anyway); else a worker does.
+ */
+#ifndef WAL_STREAM_IMPL_H
+#define WAL_STREAM_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "blockcache.h"
+#include "frame.h"
+#include "meta.h"
+#include "segcache.h"
+#include "segindex.h"
+#include "worker.h"
+
+/* What all streams of a store share. */
+struct engine {
+	struct env env;
+	struct segcache *segcache;
+	struct blockcache *blockcache;
+	struct workers *workers; /* NULL: read-only */
+	atomic_uint_fast64_t next_key;
+};
+
+struct op_list {
+	struct wal_op *head;
+	struct wal_op **tail;
+};
+
+struct active_segment {
+	uint64_t first_id;
+	atomic_uint_fast64_t end; /* behind the last whole frame; written by the holder of `writing` under lock, read with space_lock too */
+	uint64_t frames;
+	uint64_t durable_end;
+	uint64_t durable_frames;
+};
+
+struct wal_stream {
+	/* constant */
+	struct engine *engine;
+	char *name;
+	uint64_t key;		 /* in the caches; never used again */
+	struct wal_store *store; /* store.c's */
+
+	atomic_uint refs;	 /* the store's table, handles, ops under way, drafts, readers */
+
+	/* what readers look at most, published under lock */
+	atomic_uint_fast64_t pub_first;
+	atomic_uint_fast64_t pub_next;
+	atomic_uint_fast64_t pub_durable;
+	atomic_int_fast64_t pub_mtime;
+
+	pthread_mutex_t lock;
+	pthread_cond_t turn;	/* a token was given back */
+	pthread_cond_t changed; /* entries became visible, or the stream is gone */
+	/* protected by lock */
+	unsigned watchers;	     /* threads that wait for `changed` */
+	struct id_array segments;    /* their first ids; the last is the active one */
+	uint64_t next_id;	     /* behind the last written entry; ids from pub_next on are not visible yet */
+	uint64_t durable_id;
+	struct active_segment active;
+	bool writing;
+	bool syncing;
+	bool sync_assigned;	     /* someone has been told to sync and will */
+	bool touched;		     /* the files are not as a clean close leaves them */
+	struct op_list queue;
+	struct op_list commits;
+	struct op_list syncs;
+	struct op_list done;	     /* to be called back once the lock is released */
+	struct worker_task write_task;
+	struct worker_task sync_task;
+	bool deleted;
+	enum wal_health health;
+	char reason[256];
+	enum wal_tail_state tail;
+	uint64_t tail_offset;
+	uint64_t tail_bytes;
+	struct meta_writer meta;     /* the sidecar's state; meta.block holds its last block as far as it is published */
+	uint8_t *meta_work;	     /* the other block buffer: the holder of `writing` works in it; NULL until it does */
+	uint64_t *sums;		     /* payload bytes before each segment, as far as known; see stream_stat.c */
+	size_t sums_count;
+
+	pthread_mutex_t space_lock;
+	/* protected by space_lock */
+	uint64_t allocated;	     /* the active segment's file has this size */
+	uint64_t reserved;	     /* bytes of frames that drafts may still write */
+	bool no_fallocate;	     /* the file system can't */
+
+	pthread_mutex_t meta_lock;
+	/* protected by meta_lock */
+	uint64_t meta_full;	     /* blocks written in full: never written again */
+	int meta_fd;		     /* >= 0: the sidecar is in this temporary file, for want of a better place */
+	atomic_int_fast64_t meta_flushed_ns; /* when the last block was last written; read without the lock */
+};
+
+/* ---- stream.c ---- */
+
+/* A stream without any state; stream_recover() or stream_create() fills it. One reference, the caller's. */
+struct wal_stream *stream_new(struct engine *engine, const char *name);
+void stream_ref(struct wal_stream *st);
+void stream_unref(struct wal_stream *st);
+/* Whatever references there are: at the end of a store. */
+void stream_free(struct wal_stream *st);
+
+/* Caller holds st->lock: makes visible what is, and wakes who waits for it. */
+void stream_publish(struct wal_stream *st);
+
+/* The request for the segment number `index`. Caller holds st->lock (or nobody else knows the stream). */
+struct segcache_request stream_segment_request(const struct wal_stream *st, size_t index);
+
+/* Pins the active segment. Caller holds `writing` or `syncing`, and no lock but space_lock. */
+int stream_pin_active(struct wal_stream *st, struct segment **ret_segment);
+
+/* ---- stream_recover.c ---- */
+
+/*
+ * Fills a new stream from its directory, see the comment there. WAL_NOT_FOUND if the directory is no stream's; -EBADMSG with WAL_ON_CORRUPTION_ERROR; other errors as
+ * met. Blocks, syncs what it changes.
+ */
+int stream_recover(struct wal_stream *st, struct wal_error *err);
+
+/* Makes the files of an empty stream in the existing empty directory, durably, and fills the new stream. */
+int stream_create(struct wal_stream *st);
+
+/* ---- stream_append.c ---- */
+
+/*
+ * An op whose submitter waits. `done` is stream_op_wakes, and it is woken through `cond`. When told to lead, it does the writing or syncing for all.
+ */
+struct waiting_op {
+	struct wal_op op;
+	pthread_cond_t cond;
+	/* protected by st->lock */
+	bool finished;
+	bool lead_write;
+	bool lead_sync;
+};
+
+void stream_op_wakes(struct wal_op *op);
+
+/* Caller holds st->lock. Ends an op: wakes its submitter, or puts it on st->done. */
+void stream_op_finish(struct wal_stream *st, struct wal_op *op, int result);
+
+/* Caller holds st->lock, which is released meanwhile: calls back what is on st->done. */
+void stream_call_back(struct wal_stream *st);
+
+/* The engine's side of wal_draft_submit() and wal_draft_commit(). `entry` is room that lives as long as the draft. */
+void stream_submit_draft(struct wal_stream *st, struct wal_draft *draft, struct wal_op *op, struct iovec *entry);
+int stream_commit_draft(struct wal_stream *st, struct wal_draft *draft, unsigned flags, uint64_t *ret_id);
+
+/* What st->write_task and st->sync_task run; they hold a reference of their own. */
+void stream_run_write_task(struct worker_task *task);
+void stream_run_sync_task(struct worker_task *task);
+
+void op_list_init(struct op_list *list);
+void op_list_push(struct op_list *list, struct wal_op *op);
+struct wal_op *op_list_pop(struct op_list *list);
+
+/* Caller holds st->lock. Waits for the token and takes it; -EIO, -ENOENT at once if the stream takes no more appends. Gives it back and lets others go on. */
+int stream_take_writing(struct wal_stream *st);
+void stream_give_writing(struct wal_stream *st);
+
+/* ---- stream_commit.c ---- */
+
+/* Caller holds st->lock. True if `op` must be durable before it is done. */
+bool stream_op_syncs(const struct wal_stream *st, const struct wal_op *op);
+
+/* Caller holds st->lock: ends all ops whose turn has come, and publishes. */
+void stream_advance(struct wal_stream *st);
+
+/* Caller holds st->lock: if someone waits for a sync and nobody is about to do one, tells the first that may block, or a worker. */
+void stream_kick_sync(struct wal_stream *st);
+
+/* Caller holds st->lock, which is released meanwhile. Does one sync if one is wanted and nobody is at it. */
+void stream_sync_lead(struct wal_stream *st);
+
+/*
+ * Caller holds st->lock, which is released meanwhile, and `writing`. The stream takes no more appends: what is not committed fails and is cut off the file.
+ */
+void stream_stop(struct wal_stream *st, int error, const char *what);
+
+/* Caller holds st->lock: waits until nobody syncs and takes `syncing`. */
+void stream_take_syncing(struct wal_stream *st);
+void stream_give_syncing(struct wal_stream *st);
+
+/* Writes the sidecar's last block as it is published now, for the next open to find. Errors only cost that. No lock held. */
+void stream_flush_meta(struct wal_stream *st);
+
+/* ---- stream_space.c ---- */
+
+/* Extends the active segment's allocation so that what is reserved and `bytes` more fit behind its end. Caller holds `writing`. -ENOSPC, -EDQUOT … */
+int stream_allocate(struct wal_stream *st, struct segment *segment, uint64_t bytes);
+
+/* Reserves `bytes` for a frame that is still to come; from any thread. Fails for what an append would fail for now. */
+int stream_reserve(struct wal_stream *st, uint64_t bytes);
+void stream_unreserve(struct wal_stream *st, uint64_t bytes);
+
+/* Cuts the active segment's file at `offset`, and what was allocated behind it, except what is reserved. Caller holds `writing`. */
+int stream_cut(struct wal_stream *st, struct segment *segment, uint64_t offset);
+
+/* How far to allocate a file that has frames up to `end`. */
+uint64_t stream_allocation_step(uint64_t end, uint64_t segment_size);
+
+/* ---- stream_rotate.c ---- */
+
+/* Caller holds st->lock, which is released meanwhile, and `writing`. See the crash order there. -ENOSPC, -EDQUOT …: the stream goes on in the old segment. */
+int stream_rotate(struct wal_stream *st);
+
+/* At the end of a store: everything durable, the file cut to its length, the sidecar complete. No lock held, nothing else under way. */
+int stream_finish(struct wal_stream *st);
+
+/* ---- stream_read.c ---- */
+
+/* A place in a stream for reading: the segment is pinned until stream_view_release(). */
+struct stream_view {
+	struct wal_stream *stream;
+	struct segment *segment;
+	struct meta_view meta;
+	uint64_t first_id; /* of the segment */
+	uint64_t end_id;   /* visible ids of it end here */
+	uint64_t size;	   /* bytes of it that may be read */
+	uint8_t last[META_BLOCK_BYTES];
+};
+
+/* The segment that holds visible id `id`. WAL_NOT_FOUND, WAL_PRUNED. */
+int stream_view_open(struct wal_stream *st, uint64_t id, struct stream_view *view);
+void stream_view_release(struct stream_view *view);
+
+/* The entry in the view. -EBADMSG if it lies in a gap; its bounds are then in *ret. */
+int stream_view_find(struct stream_view *view, uint64_t id, struct meta_cursor *c, struct meta_entry *ret);
+
+/* Logs that the frame of `e` can't be read; returns -EBADMSG. */
+int stream_damaged(struct wal_stream *st, const struct segment *segment, const struct meta_entry *e, const char *expected, const char *found);
+
+enum { FRAME_BYTES_LARGE = 4 << 20 }; /* frames above this are not read whole, nor kept in the block cache */
+
+/* Checks that the header is the one that the sidecar tells of, for the frame of `e`. */
+int stream_check_header(struct wal_stream *st, const struct segment *segment, const struct meta_entry *e, const uint8_t *bytes,
+			struct frame_header *ret);
+
+/*
+ * The verified raw payload of the frame of `e`, from the block cache if it is there. Give it back with blockcache_put(). -EFBIG if the frame is large, on disk
+ * or in memory.
+ */
+int stream_read_block(struct stream_view *view, const struct meta_entry *e, struct block **ret_block);
+
+/* Makes room for `size` bytes in `buf`; what is in it may be lost. -ENOMEM. */
+int buf_reserve(struct wal_buf *buf, size_t size);
+
+/* ---- draft.c ---- */
+
+struct draft_source {
+	const uint8_t *data; /* or NULL: */
+	int fd;		     /* the temporary file */
+	uint64_t size;
+};
+
+/* What it holds; valid until it is freed. */
+void draft_source(const struct wal_draft *draft, struct draft_source *ret);
+/* The bytes that are reserved for its frame: all of it once something was written. */
+uint64_t draft_reserved(const struct wal_draft *draft);
+/* Its frame is written: its reservation is no longer needed. */
+void draft_unreserve(struct wal_draft *draft);
+
+#endif

@@ -1,0 +1,767 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening a stream: what its directory holds is brought to agreement, and the end of its active segment is found.
+ *
+ * The *.wal names are the truth about which segments there are; segments.idx and head.state are made to agree, except that they keep the next id alive
+ * when no file is left. Sealed segments are trusted by name until they are read. Of the active one only what the sidecar does not vouch for
+ * as durable is read: nothing after a clean close, the unsynced end after a crash.
+ *
+ * Then, at the first bytes that are no valid frame (scan.h says what a crash may leave):
+ *	zeros to the end		preallocated space: the log ends there
+ *	no evidence that they were durable	a torn tail: what stands there is copied to "<segment>.torn.<n>", the copy is fsynced, only then it is cut off
+ *	evidence			damage, handled as on_corruption says
+ * Whatever is served from here on has been fdatasynced, so that a frame that is written next can vouch for it.
+ *
+ * Read-only, the same is found out and nothing is changed: a torn tail is passed over.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "names.h"
+#include "rebuild.h"
+#include "stream_impl.h"
+
+#define NSEC_PER_SEC 1000000000
+#define OLD_META_MAX (64ull << 20) /* times of more than this many bytes of sidecar are not worth the memory */
+
+enum {
+	TORN_FILES_MAX = 10000,
+	REREADS_MAX = 3,
+};
+
+struct recovery {
+	struct wal_stream *st;
+	const struct env *env;
+	struct sys *sys;
+	struct wal_error *err;
+	int dir_fd;
+
+	/* what the directory holds */
+	struct id_array files;
+	struct id_array metas;
+	struct id_array index;
+	int index_result; /* of loading it */
+	uint64_t head;
+	int head_result;
+
+	/* the active segment */
+	uint64_t id;
+	int fd;
+	uint64_t size;
+	int64_t mtime;
+	int meta_fd;
+	const uint8_t *old; /* the sidecar as it was, mapped */
+	uint64_t old_size;
+	uint64_t durable;   /* it says that the segment is durable so far */
+	uint8_t *old_copy;
+	struct meta_view old_view;
+	uint64_t kept_blocks;
+	struct scan scan;
+	struct rebuild r;
+	unsigned rereads; /* of the same place, read-only */
+};
+
+static bool read_only(const struct recovery *rec)
+{
+	return rec->env->opts.ro;
+}
+
+static bool has_suffix(const char *name, const char *suffix)
+{
+	size_t n = strlen(name), m = strlen(suffix);
+
+	return n >= m && strcmp(name + n - m, suffix) == 0;
+}
+
+/* ---- The directory ---- */
+
+static int visit_file(void *arg, const char *name, unsigned char type)
+{
+	struct recovery *rec = arg;
+	uint64_t id;
+
+	(void)type;
+	if (name_is_segment(name, &id))
+		return id_array_push(&rec->files, id);
+	if (name_is_meta(name, &id))
+		return id_array_push(&rec->metas, id);
+	/* What an interrupted replacement left. */
+	if (!read_only(rec) && name_is_ours(name) && has_suffix(name, NAME_TMP_SUFFIX))
+		rec->sys->unlinkat(rec->sys, rec->dir_fd, name, 0);
+	return 0;
+}
+
+static int survey(struct recovery *rec)
+{
+	int result = sys_list(rec->sys, rec->dir_fd, visit_file, rec);
+
+	if (result < 0)
+		return error_set(rec->err, result, rec->st->name, "stream '%s': cannot list its directory: %s", rec->st->name,
+				 wal_strerror(result));
+	id_array_sort(&rec->files);
+	rec->index_result = segindex_load(rec->sys, rec->dir_fd, &rec->index);
+	rec->head_result = headstate_load(rec->sys, rec->dir_fd, &rec->head);
+	if (rec->files.count == 0 && rec->index_result == -ENOENT && rec->head_result == -ENOENT)
+		return WAL_NOT_FOUND;
+	return 0;
+}
+
+/* The latest segment that the two small files name, if any. */
+static bool named_last(const struct recovery *rec, uint64_t *ret_id)
+{
+	bool any = false;
+
+	*ret_id = 0;
+	if (rec->index_result == 0 && rec->index.count > 0) {
+		*ret_id = rec->index.ids[rec->index.count - 1];
+		any = true;
+	}
+	if (rec->head_result == 0 && rec->head >= *ret_id) {
+		*ret_id = rec->head;
+		any = true;
+	}
+	return any;
+}
+
+/* Sidecars of segments that are gone. */
+static void remove_orphans(struct recovery *rec)
+{
+	const struct id_array *segments = &rec->st->segments;
+	char name[NAME_SEGMENT_MAX];
+
+	for (size_t i = 0; i < rec->metas.count; i++) {
+		ssize_t at = id_array_find(segments, rec->metas.ids[i]);
+
+		if (at < 0 || segments->ids[at] != rec->metas.ids[i])
+			rec->sys->unlinkat(rec->sys, rec->dir_fd, name_meta(name, rec->metas.ids[i]), 0);
+	}
+}
+
+/* Makes segments.idx and head.state say what is the case. */
+static int agree(struct recovery *rec)
+{
+	struct wal_stream *st = rec->st;
+	const struct id_array *is = &st->segments, *was = &rec->index;
+	uint64_t active = is->ids[is->count - 1];
+	struct stat sb;
+	int result = 0;
+
+	bool index_ok = rec->index_result == 0 && is->count == was->count && memcmp(is->ids, was->ids, is->count * sizeof *is->ids) == 0 &&
+			rec->sys->fstatat(rec->sys, rec->dir_fd, NAME_SEGMENTS_IDX, &sb) == 0 && (uint64_t)sb.st_size == 8 * is->count;
+	if (!index_ok) {
+		if (rec->index_result != 0 || was->count > 0)
+			log_write(&rec->env->log, WAL_LOG_WARNING, "stream '%s': %s %s, it is written anew from the %zu segments that are there",
+				  st->name, NAME_SEGMENTS_IDX,
+				  rec->index_result == 0       ? "does not list what is there" :
+				  rec->index_result == -ENOENT ? "is missing" :
+								 "is not readable",
+				  is->count);
+		result = segindex_store(rec->sys, rec->dir_fd, is, 0600);
+	}
+	/* ironwal writes head.state at the first rotation. */
+	bool head_wanted = is->count > 1 || is->ids[0] > 0 || rec->head_result != -ENOENT;
+	if (result == 0 && head_wanted && (rec->head_result != 0 || rec->head != active)) {
+		log_write(&rec->env->log, WAL_LOG_WARNING, "stream '%s': %s %s, it is written anew for segment %020" PRIu64, st->name, NAME_HEAD_STATE,
+			  rec->head_result == 0	      ? "names another segment" :
+			  rec->head_result == -ENOENT ? "is missing" :
+							"is not readable",
+			  active);
+		result = headstate_store(rec->sys, rec->dir_fd, active, 0600);
+	}
+	return result;
+}
+
+/* ---- The active segment's sidecar ---- */
+
+static int write_block(struct rebuild *r, uint64_t block_no, const uint8_t block[META_BLOCK_BYTES])
+{
+	struct recovery *rec = container_of(r, struct recovery, r);
+	struct wal_stream *st = rec->st;
+
+	/* Read-only, or for want of room, the sidecar is made in a temporary file; the blocks before go with it, so that all are in one. */
+	if ((read_only(rec) || rec->meta_fd < 0) && st->meta_fd < 0) {
+		int result = rec->sys->tmpfile(rec->sys, -1);
+
+		if (result < 0)
+			return result;
+		st->meta_fd = result;
+		if (rec->kept_blocks > 0)
+			result = sys_pwrite_full(rec->sys, st->meta_fd, rec->old, (size_t)rec->kept_blocks * META_BLOCK_BYTES, 0);
+		if (result < 0)
+			return result;
+	}
+	return sys_pwrite_full(rec->sys, st->meta_fd >= 0 ? st->meta_fd : rec->meta_fd, block, META_BLOCK_BYTES, block_no * META_BLOCK_BYTES);
+}
+
+/* Maps the sidecar there is, if there is one that can be of any use, and finds its last intact block. */
+static int load_old_meta(struct recovery *rec, uint64_t *ret_blocks)
+{
+	char name[NAME_SEGMENT_MAX];
+	struct stat sb;
+	void *data;
+
+	*ret_blocks = 0;
+	rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), read_only(rec) ? O_RDONLY : O_RDWR | O_CREAT, 0600);
+	if (rec->meta_fd < 0)
+		return read_only(rec) || rec->meta_fd == -ENOSPC || rec->meta_fd == -EDQUOT ? 0 : rec->meta_fd;
+	int result = rec->sys->fstat(rec->sys, rec->meta_fd, &sb);
+	uint64_t blocks = result == 0 ? (uint64_t)sb.st_size / META_BLOCK_BYTES : 0;
+	if (blocks == 0)
+		return result;
+	result = rec->sys->mmap(rec->sys, rec->meta_fd, blocks * META_BLOCK_BYTES, &data);
+	if (result < 0)
+		return result;
+	rec->old = data;
+	rec->old_size = blocks * META_BLOCK_BYTES;
+	while (blocks > 0 && !meta_block_valid(rec->old + (blocks - 1) * META_BLOCK_BYTES, rec->id))
+		blocks--;
+	*ret_blocks = blocks;
+	return 0;
+}
+
+/* A view of blocks `from` … `to` - 1 that stays when they are written over. Without it entries only get other times. */
+static const struct meta_view *copy_old_meta(struct recovery *rec, uint64_t from, uint64_t to)
+{
+	uint64_t count = to - from, bytes = count * META_BLOCK_BYTES;
+
+	if (count == 0 || bytes > OLD_META_MAX)
+		return NULL;
+	rec->old_copy = calloc(1, bytes + count / 8 + 1);
+	if (!rec->old_copy)
+		return NULL;
+	memcpy(rec->old_copy, rec->old + from * META_BLOCK_BYTES, bytes);
+	rec->old_view = (struct meta_view){
+		.segment_id = rec->id,
+		.map = rec->old_copy,
+		.map_blocks = count,
+		.verified = (_Atomic uint8_t *)(rec->old_copy + bytes),
+	};
+	return &rec->old_view;
+}
+
+/* Puts the rebuild where the sidecar's word ends: behind the last frame that it says is durable. */
+static int begin_rebuild(struct recovery *rec)
+{
+	uint64_t blocks, resume = 0;
+	int result = load_old_meta(rec, &blocks);
+
+	if (result < 0)
+		return result;
+	rec->r = (struct rebuild){ .scan = &rec->scan, .write = write_block, .fallback_time = rec->mtime };
+	if (blocks > 0) {
+		struct meta_pos pos;
+		CLEANUP_FREE uint8_t *verified = calloc(1, blocks / 8 + 1);
+		struct meta_view view = { .segment_id = rec->id, .map = rec->old, .map_blocks = blocks, .verified = (_Atomic uint8_t *)verified };
+		struct meta_cursor c;
+
+		if (!verified)
+			return -ENOMEM;
+		meta_block_header(rec->old + (blocks - 1) * META_BLOCK_BYTES, &pos, &rec->durable);
+		result = rec->durable <= rec->size ? meta_cursor_seek(&c, &view, META_BY_FRAME_OFFSET, rec->durable) : WAL_NOT_FOUND;
+		/* A frame whose lengths begin in this block and go on in the next has its boundary behind: then the block before will do. */
+		for (uint64_t no = result == 0 ? c.block + 1 : 0; no > 0; no--) {
+			result = rebuild_resume(&rec->r, rec->id, no - 1, rec->old + (no - 1) * META_BLOCK_BYTES, rec->durable);
+			if (result == 0) {
+				resume = no - 1;
+				break;
+			}
+			struct meta_pos start;
+			meta_block_header(rec->old + (no - 1) * META_BLOCK_BYTES, &start, NULL);
+			if (start.entry_count == 0)
+				break;
+		}
+		if (result == 0)
+			rec->kept_blocks = resume;
+	}
+	if (blocks == 0 || result != 0)
+		rebuild_begin(&rec->r, rec->id, NULL, 0);
+	if (rec->r.writer.at.frame_offset < rec->size)
+		rec->r.old = copy_old_meta(rec, resume, blocks);
+	return 0;
+}
+
+/* ---- The tail ---- */
+
+/*
+ * Whether a frame behind the bad bytes at `offset` says that they had been durable. `passed` counts the valid frames behind the bad bytes and before the one
+ * that is asked: if no more than those were unsynced when it was written, what lies before them was not. 1, 0 or < 0.
+ */
+static int later_frame_vouches(struct recovery *rec, uint64_t offset, uint64_t id)
+{
+	uint64_t from = offset, passed = 0;
+
+	for (;;) {
+		struct frame_header h;
+		int result = scan_find(&rec->scan, from, 0, UINT64_MAX, &from, &h);
+
+		if (result == WAL_END || result < 0)
+			return result < 0 ? result : 0;
+		if (result == WAL_TIMEOUT || !h.marked || h.start_id < id || (h.unsynced < FRAME_UNSYNCED_UNKNOWN && h.unsynced <= passed))
+			return 1;
+		passed++;
+		from += FRAME_HEADER_BYTES + (uint64_t)h.disk_size;
+	}
+}
+
+/* Copies the file from `offset` on into `fd`, up to its last byte that is not zero. */
+static int copy_tail(struct recovery *rec, int fd, uint64_t offset, uint64_t *ret_size)
+{
+	size_t piece = (size_t)rec->env->opts.read_buffer;
+	CLEANUP_FREE uint8_t *buffer = malloc(piece);
+	uint64_t size = 0;
+
+	if (!buffer)
+		return -ENOMEM;
+	for (uint64_t at = 0; at < rec->size - offset; at += piece) {
+		ssize_t n = sys_pread_full(rec->sys, rec->fd, buffer, piece, offset + at);
+		size_t used = n > 0 ? (size_t)n : 0;
+
+		if (n < 0)
+			return (int)n;
+		while (used > 0 && buffer[used - 1] == 0)
+			used--;
+		if (used == 0)
+			continue;
+		if (fd >= 0) {
+			int result = sys_pwrite_full(rec->sys, fd, buffer, used, at);
+			if (result < 0)
+				return result;
+		}
+		size = at + used;
+	}
+	*ret_size = size;
+	return 0;
+}
+
+/* Keeps the bytes from `offset` on in a file of its own. */
+static int keep_tail(struct recovery *rec, uint64_t offset, char *ret_name, uint64_t *ret_size)
+{
+	int fd = -EEXIST;
+
+	for (unsigned n = 0; fd == -EEXIST && n < TORN_FILES_MAX; n++)
+		fd = rec->sys->openat(rec->sys, rec->dir_fd, name_torn(ret_name, rec->id, n), O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (fd < 0)
+		return fd;
+	int result = copy_tail(rec, fd, offset, ret_size);
+	if (result == 0)
+		result = rec->sys->fsync(rec->sys, fd);
+	if (result == 0)
+		result = rec->sys->fsync(rec->sys, rec->dir_fd);
+	sys_close(rec->sys, &fd);
+	if (result < 0)
+		rec->sys->unlinkat(rec->sys, rec->dir_fd, ret_name, 0);
+	return result;
+}
+
+/* The log ends at `offset`: what stands behind it is set aside and cut off. */
+static int end_log(struct recovery *rec, uint64_t offset, enum frame_fault fault)
+{
+	struct wal_stream *st = rec->st;
+	char name[NAME_SEGMENT_MAX] = "";
+	uint64_t size;
+	int result;
+
+	if (read_only(rec))
+		result = copy_tail(rec, -1, offset, &size);
+	else
+		result = keep_tail(rec, offset, name, &size);
+	if (result == 0 && !read_only(rec))
+		result = rec->sys->ftruncate(rec->sys, rec->fd, offset);
+	if (result == 0 && !read_only(rec))
+		result = rec->sys->fsync(rec->sys, rec->fd);
+	if (result < 0)
+		return result;
+	if (!read_only(rec))
+		rec->size = offset;
+	st->tail = WAL_TAIL_TRUNCATED;
+	st->tail_offset = offset;
+	st->tail_bytes = size;
+	log_write(&rec->env->log, WAL_LOG_WARNING,
+		  "stream '%s': tail: truncated at %" PRIu64 " of segment %020" PRIu64 ".wal, %" PRIu64 " bytes (%s)%s%s", st->name, offset, rec->id,
+		  size, frame_fault_text(fault), name[0] ? ", kept in " : ", left there: read-only", name);
+	return 0;
+}
+
+/* Damage, and the stream is served as far as it is intact: the ids up to the next valid frame are lost. 1 if there is one, 0 if not, < 0. */
+static int step_over(struct recovery *rec, uint64_t offset, uint64_t id)
+{
+	struct frame_header h;
+	uint64_t next;
+	int result = scan_find(&rec->scan, offset, id, UINT64_MAX, &next, &h);
+
+	if (result == WAL_END || result == WAL_TIMEOUT)
+		return 0;
+	if (result == 0)
+		result = rebuild_gap(&rec->r, next, h.start_id);
+	return result < 0 ? result : 1;
+}
+
+static void describe(const struct recovery *rec, uint64_t offset, uint64_t id, enum frame_fault fault, const struct frame_header *h, char *text,
+		     size_t size)
+{
+	snprintf(text, size,
+		 "segment %020" PRIu64 ".wal is damaged at offset %" PRIu64 ": expected the frame of id %" PRIu64 ", found %s (id %" PRIu64 ", %" PRIu32
+		 " entries, %" PRIu32 " bytes)",
+		 rec->id, offset, id, frame_fault_text(fault), h->start_id, h->entry_count, h->disk_size);
+}
+
+static void go_read_only(struct wal_stream *st, const char *reason)
+{
+	if (st->health == WAL_HEALTHY)
+		snprintf(st->reason, sizeof st->reason, "%s", reason);
+	st->health = WAL_READONLY;
+	log_write(&st->engine->env.log, WAL_LOG_ERROR, "stream '%s': %s; it is open for reading only", st->name, reason);
+}
+
+/* What to do about bytes at r.writer.at that are no valid frame. 1: go on behind them, 0: the log ends here, < 0. */
+static int judge(struct recovery *rec, enum frame_fault fault, const struct frame_header *h)
+{
+	struct wal_stream *st = rec->st;
+	uint64_t offset = rec->r.writer.at.frame_offset, id = rec->r.writer.at.id;
+	char text[256];
+	int result = scan_is_zero(&rec->scan, offset, rec->size);
+
+	if (result < 0)
+		return result;
+	bool durable = offset < rec->durable;
+	if (result == 1 && !durable)
+		return 0;
+	if (!durable) {
+		result = later_frame_vouches(rec, offset, id);
+		if (result < 0)
+			return result;
+		durable = result == 1;
+	}
+	if (!durable)
+		return end_log(rec, offset, fault);
+
+	describe(rec, offset, id, fault, h, text, sizeof text);
+	switch (rec->env->opts.on_corruption) {
+	case WAL_ON_CORRUPTION_ERROR:
+		if (rec->err)
+			rec->err->offset = offset;
+		result = error_set(rec->err, -EBADMSG, st->name, "stream '%s': %s", st->name, text);
+		if (rec->err)
+			rec->err->offset = offset;
+		return result;
+	case WAL_ON_CORRUPTION_TRUNCATE:
+		log_write(&rec->env->log, WAL_LOG_ERROR, "stream '%s': %s; the log is cut there, as on_corruption=truncate asks", st->name, text);
+		return end_log(rec, offset, fault);
+	case WAL_ON_CORRUPTION_READONLY:
+		break;
+	}
+	if (st->tail != WAL_TAIL_DAMAGED) {
+		st->tail = WAL_TAIL_DAMAGED;
+		st->tail_offset = offset;
+		st->tail_bytes = rec->size - offset;
+	}
+	go_read_only(st, text);
+	return step_over(rec, offset, id);
+}
+
+/* ---- The active segment ---- */
+
+static int create_file(struct recovery *rec)
+{
+	char name[NAME_SEGMENT_MAX];
+
+	rec->fd = rec->sys->openat(rec->sys, rec->dir_fd, name_segment(name, rec->id), O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (rec->fd < 0)
+		return rec->fd;
+	int result = rec->sys->fsync(rec->sys, rec->fd);
+	return result < 0 ? result : rec->sys->fsync(rec->sys, rec->dir_fd);
+}
+
+static int open_file(struct recovery *rec)
+{
+	char name[NAME_SEGMENT_MAX];
+	struct stat sb;
+
+	rec->fd = sys_open_regular(rec->sys, rec->dir_fd, name_segment(name, rec->id), read_only(rec) ? O_RDONLY : O_RDWR, 0);
+	if (rec->fd == -ENOENT && rec->st->health == WAL_HEALTHY && !read_only(rec)) {
+		int result = create_file(rec);
+		if (result < 0)
+			return error_set(rec->err, result, rec->st->name, "stream '%s': cannot create %s: %s", rec->st->name, name,
+					 wal_strerror(result));
+	}
+	if (rec->fd == -ENOENT)
+		return 0; /* read-only: it has no entries yet */
+	if (rec->fd < 0)
+		return error_set(rec->err, rec->fd == -ELOOP || rec->fd == -EISDIR || rec->fd == -EINVAL ? -EBADMSG : rec->fd, rec->st->name,
+				 "stream '%s': cannot open %s: expected a regular file: %s", rec->st->name, name, wal_strerror(rec->fd));
+	int result = rec->sys->fstat(rec->sys, rec->fd, &sb);
+	if (result < 0)
+		return result;
+	rec->size = (uint64_t)sb.st_size;
+	rec->mtime = (int64_t)sb.st_mtim.tv_sec * NSEC_PER_SEC + sb.st_mtim.tv_nsec;
+	return 0;
+}
+
+/* Everything that was found is made durable, and the sidecar says so. */
+static int settle(struct recovery *rec)
+{
+	uint64_t end = rec->r.writer.at.frame_offset;
+	uint8_t block[META_BLOCK_BYTES];
+
+	if (read_only(rec) || (end == rec->durable && end == rec->size))
+		return 0;
+	rec->st->touched = true;
+	int result = end > rec->durable ? rec->sys->fdatasync(rec->sys, rec->fd) : 0;
+	if (result < 0) {
+		go_read_only(rec->st, "syncing what was found after a crash failed");
+		return 0;
+	}
+	/* A cache: what goes wrong with it costs the next open some time. */
+	memcpy(block, rec->r.block, sizeof block);
+	meta_block_seal(block, rec->r.writer.used, end);
+	if (rec->meta_fd >= 0 && sys_pwrite_full(rec->sys, rec->meta_fd, block, sizeof block, rec->r.writer.block_no * META_BLOCK_BYTES) == 0)
+		rec->sys->ftruncate(rec->sys, rec->meta_fd, (rec->r.writer.block_no + 1) * META_BLOCK_BYTES);
+	return 0;
+}
+
+static void take_over(struct recovery *rec)
+{
+	struct wal_stream *st = rec->st;
+	uint8_t *block = st->meta.block;
+	uint64_t end = rec->r.writer.at.frame_offset;
+
+	st->meta = rec->r.writer;
+	st->meta.block = block;
+	st->meta.emit = NULL;
+	memcpy(block, rec->r.block, META_BLOCK_BYTES);
+	st->meta_full = st->meta.block_no;
+	st->active.first_id = rec->id;
+	st->active.end = st->active.durable_end = end;
+	st->allocated = rec->size;
+	st->next_id = st->durable_id = st->meta.at.id;
+}
+
+static void forget_active(struct recovery *rec)
+{
+	if (rec->old)
+		rec->sys->munmap(rec->sys, (void *)rec->old, rec->old_size);
+	rec->old = NULL;
+	free(rec->old_copy);
+	rec->old_copy = NULL;
+	scan_release(&rec->scan);
+	sys_close(rec->sys, &rec->fd);
+	sys_close(rec->sys, &rec->meta_fd);
+}
+
+/* Finds the end of segment `id` and makes it the stream's active one. */
+static int recover_active(struct recovery *rec, uint64_t id)
+{
+	enum frame_fault fault;
+	struct frame_header h;
+
+	rec->id = id;
+	rec->fd = rec->meta_fd = -1;
+	rec->size = rec->durable = rec->kept_blocks = 0;
+	int result = open_file(rec);
+	if (result < 0)
+		return result;
+	result = scan_init(&rec->scan, rec->sys, rec->fd, rec->size, (size_t)rec->env->opts.read_buffer);
+	if (result == 0)
+		result = begin_rebuild(rec);
+	bool more = result == 0;
+	while (more) {
+		result = rebuild_frames(&rec->r, UINT64_MAX, &fault, &h);
+		/* Someone may be writing this store: what is half there at one moment is whole at the next. */
+		if (result == 0 && fault != FRAME_OK && read_only(rec) && rec->rereads++ < REREADS_MAX) {
+			rec->scan.buffer_size = 0;
+			continue;
+		}
+		rec->rereads = 0;
+		/* A file that ends before what was durable lacks something, however tidily. */
+		if (result == 0 && (fault != FRAME_OK || rec->r.writer.at.frame_offset < rec->durable))
+			result = judge(rec, fault == FRAME_OK ? FRAME_BAD_SIZE : fault, &h);
+		else if (result == 0)
+			break;
+		more = result == 1;
+	}
+	if (result >= 0) {
+		/* An empty segment: what comes first has a time that is not before the file's. */
+		if (rec->r.writer.at.frame_offset == 0 && rec->r.writer.at.id == id) {
+			struct meta_pos at = { .id = id, .last_time = rec->mtime };
+
+			rebuild_begin(&rec->r, id, &at, 0);
+		}
+		result = settle(rec);
+	}
+	if (result == 0)
+		take_over(rec);
+	else if (rec->err && rec->err->code != result)
+		error_set(rec->err, result, rec->st->name, "stream '%s': cannot read segment %020" PRIu64 ".wal: %s", rec->st->name, id,
+			  wal_strerror(result));
+	forget_active(rec);
+	return result;
+}
+
+/* ---- Which one is active ---- */
+
+static bool is_blank(struct recovery *rec, uint64_t id)
+{
+	char name[NAME_SEGMENT_MAX];
+	struct scan scan;
+	struct stat sb;
+	int fd = sys_open_regular(rec->sys, rec->dir_fd, name_segment(name, id), O_RDONLY, 0), result;
+
+	if (fd < 0)
+		return false;
+	result = rec->sys->fstat(rec->sys, fd, &sb);
+	if (result == 0 && scan_init(&scan, rec->sys, fd, (uint64_t)sb.st_size, (size_t)rec->env->opts.read_buffer) == 0) {
+		result = scan_is_zero(&scan, 0, (uint64_t)sb.st_size);
+		scan_release(&scan);
+	}
+	sys_close(rec->sys, &fd);
+	return result == 1;
+}
+
+static void missing_ids(struct recovery *rec, uint64_t before, uint64_t from, uint64_t to)
+{
+	char text[256];
+
+	snprintf(text, sizeof text,
+		 "the ids %" PRIu64 " to %" PRIu64 " are missing between segment %020" PRIu64 ".wal, which ends before them, and %020" PRIu64 ".wal", from,
+		 to - 1, before, to);
+	go_read_only(rec->st, text);
+}
+
+/* The step of a rotation that the crash left out. */
+static int cut_to_length(struct recovery *rec, uint64_t id, uint64_t end)
+{
+	char name[NAME_SEGMENT_MAX];
+	int fd = sys_open_regular(rec->sys, rec->dir_fd, name_segment(name, id), O_RDWR, 0);
+	int result = fd < 0 ? fd : rec->sys->ftruncate(rec->sys, fd, end);
+
+	if (result == 0)
+		result = rec->sys->fsync(rec->sys, fd);
+	if (fd >= 0)
+		sys_close(rec->sys, &fd);
+	return result;
+}
+
+/*
+ * The last file is empty and head.state does not name it: a rotation did not come to its end. 1 if the segment before it is still the active one (and has been
+ * recovered), because it went on beyond the id at which the new one was to begin.
+ */
+static int rotation_was_given_up(struct recovery *rec)
+{
+	struct wal_stream *st = rec->st;
+	size_t count = st->segments.count;
+	char name[NAME_SEGMENT_MAX];
+
+	if (count < 2 || (rec->head_result == 0 && rec->head == st->segments.ids[count - 1]) || !is_blank(rec, st->segments.ids[count - 1]))
+		return 0;
+	uint64_t new_id = st->segments.ids[count - 1], old_id = st->segments.ids[count - 2];
+	st->segments.count = count - 1;
+	int result = recover_active(rec, old_id);
+	if (result < 0)
+		return result;
+	if (st->next_id > new_id) {
+		log_write(&rec->env->log, WAL_LOG_WARNING, "stream '%s': segment %020" PRIu64 ".wal is the empty rest of a rotation that was given up, %s",
+			  st->name, new_id, read_only(rec) ? "ignoring it" : "removed");
+		if (!read_only(rec))
+			rec->sys->unlinkat(rec->sys, rec->dir_fd, name_segment(name, new_id), 0);
+		return 1;
+	}
+	if (st->next_id < new_id)
+		missing_ids(rec, old_id, st->next_id, new_id);
+	else if (!read_only(rec))
+		result = cut_to_length(rec, old_id, st->active.end);
+	sys_close(rec->sys, &st->meta_fd);
+	st->segments.count = count;
+	return result;
+}
+
+/* The small files name a segment behind all that there are. */
+static int follow_named(struct recovery *rec, uint64_t named)
+{
+	struct wal_stream *st = rec->st;
+	uint64_t last = st->segments.ids[st->segments.count - 1];
+
+	if (named <= last || st->next_id > named)
+		return 0; /* of a rotation that was given up */
+	if (st->next_id < named)
+		missing_ids(rec, last, st->next_id, named);
+	sys_close(rec->sys, &st->meta_fd);
+	int result = id_array_push(&st->segments, named);
+	return result < 0 ? result : recover_active(rec, named);
+}
+
+static int choose_active(struct recovery *rec)
+{
+	struct wal_stream *st = rec->st;
+	uint64_t named;
+	bool any_named = named_last(rec, &named);
+	int result = 0;
+
+	for (size_t i = 0; i < rec->files.count && result == 0; i++)
+		result = id_array_push(&st->segments, rec->files.ids[i]);
+	if (result == 0 && rec->files.count == 0)
+		result = id_array_push(&st->segments, named);
+	if (result == 0)
+		result = rotation_was_given_up(rec);
+	if (result == 0)
+		result = recover_active(rec, st->segments.ids[st->segments.count - 1]);
+	if (result >= 0 && any_named)
+		result = follow_named(rec, named);
+	return result < 0 ? result : 0;
+}
+
+int stream_recover(struct wal_stream *st, struct wal_error *err)
+{
+	struct recovery rec = { .st = st, .env = &st->engine->env, .sys = st->engine->env.sys, .err = err, .fd = -1, .meta_fd = -1 };
+	int result;
+
+	rec.dir_fd = segment_open_dir(rec.env, st->name);
+	if (rec.dir_fd < 0)
+		return error_set(err, rec.dir_fd, st->name, "stream '%s': cannot open its directory: %s", st->name, wal_strerror(rec.dir_fd));
+	result = survey(&rec);
+	if (result == 0)
+		result = choose_active(&rec);
+	if (result == 0 && !rec.env->opts.ro && st->health == WAL_HEALTHY) {
+		result = agree(&rec);
+		if (result == 0)
+			remove_orphans(&rec);
+		else
+			error_set(err, result, st->name, "stream '%s': cannot write its index: %s", st->name, wal_strerror(result));
+	}
+	if (result == 0) {
+		st->pub_mtime = st->meta.at.last_time ? st->meta.at.last_time : rec.mtime;
+		stream_publish(st);
+	}
+	id_array_release(&rec.files);
+	id_array_release(&rec.metas);
+	id_array_release(&rec.index);
+	sys_close(rec.sys, &rec.dir_fd);
+	return result;
+}
+
+int stream_create(struct wal_stream *st)
+{
+	struct sys *sys = st->engine->env.sys;
+	char name[NAME_SEGMENT_MAX];
+	struct id_array index = { 0 };
+	int dir_fd = segment_open_dir(&st->engine->env, st->name);
+
+	if (dir_fd < 0)
+		return dir_fd;
+	int fd = sys->openat(sys, dir_fd, name_segment(name, 0), O_RDWR | O_CREAT | O_EXCL, 0600);
+	int result = fd < 0 ? fd : sys->fsync(sys, fd);
+	if (result == 0)
+		result = id_array_push(&index, 0);
+	/* This fsyncs the directory too. */
+	if (result == 0)
+		result = segindex_store(sys, dir_fd, &index, 0600);
+	id_array_release(&index);
+	if (fd >= 0)
+		sys_close(sys, &fd);
+	sys_close(sys, &dir_fd);
+	return result == 0 ? stream_recover(st, NULL) : result;
+}

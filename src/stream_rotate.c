@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sealing the active segment and starting the next one at id N.
+ *
+ * The crash order:
+ *	1	the old segment is fdatasynced: whatever is in a sealed segment is durable, in every sync mode
+ *	2	its sidecar is completed (a cache: if it is lost it is made again)
+ *	3	N.wal is created, allocated and fsynced, the directory fsynced
+ *	4	the old file is cut to its length and fsynced
+ *	5	N is appended to segments.idx, which is fdatasynced
+ *	6	head.state is replaced: N is the active segment
+ *	7	in memory, appends go to N
+ *
+ * Between 3 and 6 a crash leaves an empty N.wal that the two small files may not name yet: the next open finds by the old segment's last id whether N is
+ * its successor, and finishes the job; or, if the rotation was given up and the old segment went on, removes it.
+ *
+ * A step that fails takes back what came before: the stream goes on in the old segment.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "names.h"
+#include "scan.h"
+#include "stream_impl.h"
+
+struct rotation {
+	struct wal_stream *st;
+	struct sys *sys;
+	uint64_t id;
+	size_t index; /* how many segments there are before the new one */
+	uint64_t end; /* of the old one */
+	struct segment *old;
+	int dir_fd;
+	int fd; /* the new segment's */
+	uint64_t allocated;
+};
+
+static int seal_meta(struct wal_stream *st, struct segment *segment, uint64_t end)
+{
+	struct sys *sys = st->engine->env.sys;
+	int fd = st->meta_fd >= 0 ? st->meta_fd : segment->meta_fd;
+
+	/* The holder of `writing` alone changes st->meta, and that is the caller; meta_lock keeps flushes out. */
+	pthread_mutex_lock(&st->meta_lock);
+	uint8_t block[META_BLOCK_BYTES];
+	memcpy(block, st->meta.block, META_OFF_RECORDS + st->meta.used);
+	meta_block_seal(block, st->meta.used, end);
+	int result = sys_pwrite_full(sys, fd, block, META_BLOCK_BYTES, st->meta.block_no * META_BLOCK_BYTES);
+	if (result == 0)
+		result = sys->ftruncate(sys, fd, (st->meta.block_no + 1) * META_BLOCK_BYTES);
+	if (result == 0)
+		result = sys->fdatasync(sys, fd);
+	st->meta_full = st->meta.block_no + 1;
+	pthread_mutex_unlock(&st->meta_lock);
+	return result;
+}
+
+/*
+ * r->fd becomes its descriptor, or < 0. A file of the new segment's name, from a rotation that was given up and could not be taken back, holds no frame: it is used. One that holds anything is not
+ * this library's to overwrite.
+ */
+static void reuse_empty(struct rotation *r, const char *name)
+{
+	struct scan scan;
+	struct stat sb;
+	int zero;
+
+	r->fd = sys_open_regular(r->sys, r->dir_fd, name, O_RDWR, 0);
+	if (r->fd < 0)
+		return;
+	int result = r->sys->fstat(r->sys, r->fd, &sb);
+	if (result == 0)
+		result = scan_init(&scan, r->sys, r->fd, (uint64_t)sb.st_size, 64 * 1024);
+	if (result == 0) {
+		zero = scan_is_zero(&scan, 0, (uint64_t)sb.st_size);
+		scan_release(&scan);
+		result = zero == 1 ? r->sys->ftruncate(r->sys, r->fd, 0) : zero == 0 ? -EEXIST : zero;
+	}
+	if (result < 0) {
+		sys_close(r->sys, &r->fd);
+		r->fd = result;
+	}
+}
+
+/* Step 3. */
+static int create_next(struct rotation *r)
+{
+	struct wal_stream *st = r->st;
+	const struct env *env = &st->engine->env;
+	char name[NAME_SEGMENT_MAX];
+	int result;
+
+	name_segment(name, r->id);
+	r->fd = r->sys->openat(r->sys, r->dir_fd, name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (r->fd == -EEXIST)
+		reuse_empty(r, name);
+	if (r->fd < 0)
+		return r->fd;
+	/* Room for the first frames, and for what drafts have reserved in the old segment so far: it must be theirs again. */
+	pthread_mutex_lock(&st->space_lock);
+	bool can = !st->no_fallocate;
+	uint64_t step = stream_allocation_step(0, env->opts.segment_size);
+	uint64_t want = st->reserved > step ? st->reserved : step;
+	pthread_mutex_unlock(&st->space_lock);
+	result = can ? r->sys->fallocate(r->sys, r->fd, 0, want) : 0;
+	if (result == 0 && can)
+		r->allocated = want;
+	if (result == -EOPNOTSUPP || result == -ENOSYS)
+		result = 0;
+	if (result == 0)
+		result = r->sys->fsync(r->sys, r->fd);
+	if (result == 0)
+		result = r->sys->fsync(r->sys, r->dir_fd);
+	return result;
+}
+
+/* Steps 5 and 6. */
+static int name_next(struct rotation *r)
+{
+	int result = segindex_append(r->sys, r->dir_fd, r->index, r->id);
+
+	if (result == 0)
+		result = headstate_store(r->sys, r->dir_fd, r->id, 0600);
+	return result;
+}
+
+/* What of steps 3 to 6 was done. The index may keep the id at its end: whoever appends to it or opens the stream next puts it right. */
+static void take_back(struct rotation *r)
+{
+	char name[NAME_SEGMENT_MAX];
+
+	sys_close(r->sys, &r->fd);
+	r->sys->unlinkat(r->sys, r->dir_fd, name_segment(name, r->id), 0);
+	r->sys->fsync(r->sys, r->dir_fd);
+	/* The old file goes on as far as it was cut or not, with room for what drafts have reserved. */
+	stream_cut(r->st, r->old, r->end);
+}
+
+/* Step 7. Under both locks, so that neither a reservation nor a reader sees half of it. */
+static int switch_over(struct rotation *r)
+{
+	struct wal_stream *st = r->st;
+	int result;
+
+	pthread_mutex_lock(&st->meta_lock);
+	pthread_mutex_lock(&st->space_lock);
+	/* Reservations that came since step 3. */
+	if (r->allocated > 0 && st->reserved > r->allocated) {
+		result = r->sys->fallocate(r->sys, r->fd, r->allocated, st->reserved - r->allocated);
+		if (result < 0)
+			goto out;
+		r->allocated = st->reserved;
+	}
+	pthread_mutex_lock(&st->lock);
+	result = id_array_push(&st->segments, r->id);
+	if (result == 0) {
+		struct meta_pos at = { .id = r->id, .last_time = st->meta.at.last_time };
+
+		st->allocated = r->allocated;
+		st->active.first_id = r->id;
+		st->active.end = 0;
+		st->active.frames = st->active.durable_frames = 0;
+		st->active.durable_end = 0;
+		meta_writer_begin(&st->meta, r->id, &at, 0, st->meta.block);
+		st->meta_full = 0;
+		sys_close(r->sys, &st->meta_fd);
+	}
+	pthread_mutex_unlock(&st->lock);
+out:
+	pthread_mutex_unlock(&st->space_lock);
+	pthread_mutex_unlock(&st->meta_lock);
+	return result;
+}
+
+/* Step 4. */
+static int cut_old(struct rotation *r)
+{
+	int result = r->sys->ftruncate(r->sys, r->old->fd, r->end);
+
+	return result < 0 ? result : r->sys->fsync(r->sys, r->old->fd);
+}
+
+static int build_next(struct rotation *r)
+{
+	int result;
+
+	r->dir_fd = segment_open_dir(&r->st->engine->env, r->st->name);
+	if (r->dir_fd < 0)
+		return r->dir_fd;
+	result = create_next(r);
+	if (result == 0)
+		result = cut_old(r);
+	if (result == 0)
+		result = name_next(r);
+	if (result == 0)
+		result = switch_over(r);
+	if (result < 0 && r->fd >= 0)
+		take_back(r);
+	sys_close(r->sys, &r->fd);
+	sys_close(r->sys, &r->dir_fd);
+	return result;
+}
+
+/* No lock held, both tokens are. */
+static int rotate(struct rotation *r, bool *ret_sync_failed)
+{
+	struct wal_stream *st = r->st;
+	uint64_t old_id = st->active.first_id;
+	int result = stream_pin_active(st, &r->old);
+
+	*ret_sync_failed = false;
+	if (result < 0)
+		return result;
+	result = r->sys->fdatasync(r->sys, r->old->fd);
+	*ret_sync_failed = result < 0;
+	if (result == 0) {
+		/* Only a cache: what is wrong with it shows, and is mended, when it is next opened. */
+		seal_meta(st, r->old, r->end);
+		result = build_next(r);
+	}
+	if (result == 0)
+		segcache_forget(st->engine->segcache, st->key, old_id);
+	segcache_put(st->engine->segcache, r->old);
+	return result;
+}
+
+int stream_rotate(struct wal_stream *st)
+{
+	struct rotation r = { .st = st, .sys = st->engine->env.sys, .dir_fd = -1, .fd = -1 };
+	bool sync_failed;
+
+	stream_take_syncing(st);
+	if (st->health != WAL_HEALTHY) {
+		stream_give_syncing(st);
+		return -EIO;
+	}
+	r.id = st->next_id;
+	r.index = st->segments.count;
+	r.end = st->active.end;
+	st->touched = true;
+	pthread_mutex_unlock(&st->lock);
+
+	int result = rotate(&r, &sync_failed);
+
+	pthread_mutex_lock(&st->lock);
+	if (!sync_failed) {
+		st->durable_id = r.id;
+		if (result < 0) {
+			st->active.durable_end = r.end;
+			st->active.durable_frames = st->active.frames;
+		}
+	}
+	/* Before the token goes, so that nobody syncs what this found unsyncable. */
+	if (sync_failed)
+		stream_stop(st, result, "syncing the segment to be sealed");
+	stream_give_syncing(st);
+	stream_advance(st);
+	return sync_failed ? -EIO : result;
+}
+
+int wal_stream_rotate(struct wal_stream *st)
+{
+	if (st->engine->env.opts.ro)
+		return -EROFS;
+	pthread_mutex_lock(&st->lock);
+	int result = stream_take_writing(st);
+	if (result == 0) {
+		if (st->active.end > 0)
+			result = stream_rotate(st);
+		stream_give_writing(st);
+	}
+	stream_call_back(st);
+	pthread_mutex_unlock(&st->lock);
+	return result;
+}
+
+int stream_finish(struct wal_stream *st)
+{
+	struct sys *sys = st->engine->env.sys;
+	struct segment *segment;
+
+	if (st->engine->env.opts.ro || !st->touched || st->health != WAL_HEALTHY || st->deleted)
+		return 0;
+	int result = stream_pin_active(st, &segment);
+	if (result < 0)
+		return result;
+	uint64_t end = st->active.end;
+	result = sys->ftruncate(sys, segment->fd, end);
+	if (result == 0)
+		result = sys->fsync(sys, segment->fd);
+	if (result == 0) {
+		st->active.durable_end = end;
+		seal_meta(st, segment, end);
+		st->touched = false;
+	}
+	segcache_put(st->engine->segcache, segment);
+	return result;
+}

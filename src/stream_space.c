@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Room for frames before they are written. The active segment is allocated ahead, so that a frame needs no new blocks and its fdatasync no change of the
+ * file's size; and drafts reserve in it, so that a full disk is met when bytes are handed over and not when they are committed.
+ *
+ * Always: allocated >= active.end + reserved, except where the file system can't allocate ahead.
+ */
+#include <errno.h>
+
+#include "cleanup.h"
+#include "stream_impl.h"
+
+#define STEP_MIN (64ull << 10)
+#define STEP_MAX (8ull << 20)
+
+uint64_t stream_allocation_step(uint64_t end, uint64_t segment_size)
+{
+	uint64_t step = STEP_MIN;
+
+	/* A small stream stays small, a large one is extended seldom. */
+	while (step < end && step < STEP_MAX)
+		step *= 2;
+	if (end < segment_size && step > segment_size - end)
+		step = segment_size - end;
+	return step;
+}
+
+/* Caller holds st->space_lock. */
+static int extend(struct wal_stream *st, struct segment *segment, uint64_t need)
+{
+	struct sys *sys = st->engine->env.sys;
+	uint64_t target = st->allocated + stream_allocation_step(st->allocated, st->engine->env.opts.segment_size);
+
+	if (target < need)
+		target = need;
+	int result = sys->fallocate(sys, segment->fd, st->allocated, target - st->allocated);
+	/* The last room there is must be usable too. */
+	if ((result == -ENOSPC || result == -EDQUOT) && target > need) {
+		target = need;
+		result = sys->fallocate(sys, segment->fd, st->allocated, target - st->allocated);
+	}
+	if (result == -EOPNOTSUPP || result == -ENOSYS) {
+		log_write(&st->engine->env.log, WAL_LOG_INFO,
+			  "stream '%s': the file system can't allocate ahead, a full disk may show at commit", st->name);
+		st->no_fallocate = true;
+		return 0;
+	}
+	if (result == 0)
+		st->allocated = target;
+	return result;
+}
+
+int stream_allocate(struct wal_stream *st, struct segment *segment, uint64_t bytes)
+{
+	LOCKED_SCOPE(&st->space_lock);
+	uint64_t need = st->active.end + st->reserved + bytes;
+
+	return need <= st->allocated || st->no_fallocate ? 0 : extend(st, segment, need);
+}
+
+int stream_reserve(struct wal_stream *st, uint64_t bytes)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&st->lock);
+	if (st->deleted || st->health != WAL_HEALTHY)
+		result = st->deleted ? -ENOENT : -EIO;
+	st->touched = true;
+	pthread_mutex_unlock(&st->lock);
+	if (result < 0)
+		return result;
+
+	/* A rotation changes segments with the space lock held, so the active one stays what it is. */
+	LOCKED_SCOPE(&st->space_lock);
+	uint64_t need = st->active.end + st->reserved + bytes;
+	if (need > st->allocated && !st->no_fallocate) {
+		struct segment *segment;
+
+		result = stream_pin_active(st, &segment);
+		if (result < 0)
+			return result;
+		result = extend(st, segment, need);
+		segcache_put(st->engine->segcache, segment);
+	}
+	if (result == 0)
+		st->reserved += bytes;
+	return result;
+}
+
+void stream_unreserve(struct wal_stream *st, uint64_t bytes)
+{
+	LOCKED_SCOPE(&st->space_lock);
+	st->reserved -= bytes;
+}
+
+int stream_cut(struct wal_stream *st, struct segment *segment, uint64_t offset)
+{
+	struct sys *sys = st->engine->env.sys;
+	LOCKED_SCOPE(&st->space_lock);
+	int result = sys->ftruncate(sys, segment->fd, offset);
+
+	if (result < 0)
+		return result;
+	st->allocated = offset;
+	/* What drafts were promised they get back, if it is still there; if not, their commit meets the full disk. */
+	if (st->reserved > 0 && !st->no_fallocate)
+		extend(st, segment, offset + st->reserved);
+	return 0;
+}

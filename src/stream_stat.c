@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Figures of a stream, and the stream as one text.
+ *
+ * st->sums[i] is the number of payload bytes before segment i, counted from the first one retained when the store was opened. They are added up from the sidecars
+ * when they are first asked for: sums_count of them are known, sums[0] = 0 from the beginning.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "names.h"
+#include "stream_impl.h"
+
+/* The payload bytes of the sealed segment that begins with `first_id`. */
+static int sealed_bytes(struct wal_stream *st, uint64_t first_id, uint64_t *ret_bytes)
+{
+	struct stream_view view;
+	struct meta_cursor c;
+	struct meta_pos end;
+	int result = stream_view_open(st, first_id, &view);
+
+	if (result != 0)
+		return result;
+	result = meta_cursor_seek(&c, &view.meta, META_BY_FRAME_OFFSET, UINT64_MAX);
+	if (result == 0)
+		result = meta_cursor_end(&c, &end);
+	stream_view_release(&view);
+	if (result == 0)
+		*ret_bytes = end.bytes;
+	return result == WAL_NOT_FOUND ? -EBADMSG : result;
+}
+
+/* Caller holds st->lock. */
+static int sums_push(struct wal_stream *st, uint64_t sum)
+{
+	uint64_t *sums = reallocarray(st->sums, st->sums_count + 1, sizeof *sums);
+
+	if (!sums)
+		return -ENOMEM;
+	st->sums = sums;
+	st->sums[st->sums_count++] = sum;
+	return 0;
+}
+
+/* Caller holds st->lock, which is released meanwhile: when this returns 0 all sums are known. */
+static int complete_sums(struct wal_stream *st)
+{
+	int result = st->sums_count == 0 ? sums_push(st, 0) : 0;
+
+	while (result == 0 && st->sums_count < st->segments.count) {
+		size_t known = st->sums_count;
+		uint64_t id = st->segments.ids[known - 1], bytes;
+
+		pthread_mutex_unlock(&st->lock);
+		result = sealed_bytes(st, id, &bytes);
+		pthread_mutex_lock(&st->lock);
+		/* Another thread may have been at it as well, or a prune. */
+		if (result == 0 && st->sums_count == known && known < st->segments.count && st->segments.ids[known - 1] == id)
+			result = sums_push(st, st->sums[known - 1] + bytes);
+	}
+	return result;
+}
+
+/* Where entry `id` begins and ends in the text; it is visible. */
+static int extent_of(struct wal_stream *st, uint64_t id, uint64_t *ret_begin, uint64_t *ret_end)
+{
+	struct stream_view view;
+	struct meta_cursor c;
+	struct meta_entry e;
+
+	pthread_mutex_lock(&st->lock);
+	int result = complete_sums(st);
+	ssize_t index = result == 0 ? id_array_find(&st->segments, id) : -1;
+	uint64_t sum = index >= 0 ? st->sums[index] : 0;
+	pthread_mutex_unlock(&st->lock);
+	if (result != 0)
+		return result;
+	result = stream_view_open(st, id, &view);
+	if (result != 0)
+		return result;
+	result = stream_view_find(&view, id, &c, &e);
+	stream_view_release(&view);
+	/* A damaged entry has a place in the text too: an empty one. */
+	if (result == -EBADMSG && e.gap)
+		result = 0;
+	if (result == 0) {
+		*ret_begin = sum + e.bytes;
+		*ret_end = *ret_begin + e.size;
+	}
+	return result;
+}
+
+int wal_stream_offset_of(struct wal_stream *st, uint64_t id, uint64_t *ret_offset)
+{
+	uint64_t first, next, begin, end;
+
+	wal_stream_bounds(st, &first, &next, NULL);
+	if (id < first)
+		return WAL_PRUNED;
+	if (id > next)
+		return WAL_NOT_FOUND;
+	if (first == next) {
+		/* Nothing is retained: the text ends where the active segment begins. */
+		pthread_mutex_lock(&st->lock);
+		int result = complete_sums(st);
+		if (result == 0)
+			*ret_offset = st->sums[st->sums_count - 1];
+		pthread_mutex_unlock(&st->lock);
+		return result;
+	}
+	int result = extent_of(st, id < next ? id : next - 1, &begin, &end);
+	if (result == 0)
+		*ret_offset = id < next ? begin : end;
+	return result;
+}
+
+/* The last segment that begins at or before `offset`; empty ones at the end are passed over only if something follows. */
+static uint64_t segment_at(const struct wal_stream *st, uint64_t offset)
+{
+	size_t low = 0, high = st->sums_count;
+
+	while (high - low > 1) {
+		size_t mid = low + (high - low) / 2;
+
+		if (st->sums[mid] <= offset)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+int wal_stream_id_at(struct wal_stream *st, uint64_t offset, uint64_t *ret_id, uint64_t *ret_skip)
+{
+	struct stream_view view;
+	struct meta_cursor c;
+	struct meta_entry e;
+
+	pthread_mutex_lock(&st->lock);
+	int result = complete_sums(st);
+	size_t index = result == 0 ? segment_at(st, offset) : 0;
+	uint64_t sum = result == 0 ? st->sums[index] : 0, first_id = st->segments.ids[index];
+	pthread_mutex_unlock(&st->lock);
+	if (result != 0)
+		return result;
+	if (offset < sum)
+		return WAL_PRUNED;
+	result = stream_view_open(st, first_id, &view);
+	if (result != 0)
+		return result;
+	result = meta_cursor_seek(&c, &view.meta, META_BY_BYTES, offset - sum);
+	while (result == 0) {
+		result = meta_cursor_next(&c, &e);
+		if (result == 0 && (e.id >= view.end_id || e.bytes > offset - sum))
+			result = WAL_END;
+		if (result == 0 && !e.gap && offset - sum - e.bytes < e.size) {
+			*ret_id = e.id;
+			*ret_skip = offset - sum - e.bytes;
+			break;
+		}
+	}
+	stream_view_release(&view);
+	return result == WAL_END ? WAL_NOT_FOUND : result;
+}
+
+struct disk_walk {
+	struct sys *sys;
+	int dir_fd;
+	uint64_t bytes;
+};
+
+static int add_file(void *arg, const char *name, unsigned char type)
+{
+	struct disk_walk *walk = arg;
+	struct stat sb;
+
+	(void)type;
+	int result = walk->sys->fstatat(walk->sys, walk->dir_fd, name, &sb);
+	if (result == 0)
+		walk->bytes += (uint64_t)sb.st_blocks * 512;
+	return result == -ENOENT ? 0 : result;
+}
+
+static int disk_bytes(struct wal_stream *st, uint64_t *ret_bytes)
+{
+	struct disk_walk walk = { .sys = st->engine->env.sys, .dir_fd = segment_open_dir(&st->engine->env, st->name) };
+
+	if (walk.dir_fd < 0)
+		return walk.dir_fd;
+	int result = sys_list(walk.sys, walk.dir_fd, add_file, &walk);
+	sys_close(walk.sys, &walk.dir_fd);
+	if (result == 0)
+		*ret_bytes = walk.bytes;
+	return result;
+}
+
+int wal_stream_stat(struct wal_stream *st, struct wal_stream_stat *ret)
+{
+	struct wal_stream_stat s = { 0 };
+	uint64_t begin = 0, end = 0, unused;
+	int result = disk_bytes(st, &s.disk_bytes);
+
+	if (result < 0)
+		return result;
+	pthread_mutex_lock(&st->lock);
+	if (st->deleted)
+		result = -ENOENT;
+	s.first_id = st->segments.ids[0];
+	s.next_id = st->pub_next;
+	s.durable_id = st->durable_id < s.next_id ? st->durable_id : s.next_id;
+	s.segments = st->segments.count;
+	s.active_segment_id = st->active.first_id;
+	s.last_append_ns = st->pub_mtime;
+	s.tail = st->tail;
+	s.tail_offset = st->tail_offset;
+	s.tail_bytes = st->tail_bytes;
+	s.health = st->health;
+	memcpy(s.reason, st->reason, sizeof s.reason);
+	pthread_mutex_unlock(&st->lock);
+	s.entries = s.next_id - s.first_id;
+	if (result == 0 && s.entries > 0)
+		result = extent_of(st, s.next_id - 1, &unused, &end);
+	if (result == 0 && s.entries > 0)
+		result = extent_of(st, s.first_id, &begin, &unused);
+	s.payload_bytes = end - begin;
+	if (result == 0)
+		*ret = s;
+	return result == WAL_PRUNED || result == WAL_NOT_FOUND ? -EAGAIN : result;
+}

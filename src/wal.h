@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libwal: a store of append-only streams of entries in segment files.
+ *
+ * A *store* is a directory. It holds *streams*; a stream is an ordered sequence of immutable *entries* with the ids 0, 1, 2 … without
+ * gaps. An entry is 0 to WAL_ENTRY_SIZE_MAX bytes. Entries that are committed together form a *batch*: all of them exist, or none.
+ * An entry is *durable* once it is on stable storage; it is *visible* (to wal_stream_get(), iterators, wal_stream_bounds()) once it is
+ * committed, and with WAL_SYNC_STRICT only once it is durable.
+ *
+ * The shortest program:
+ *
+ *	struct wal_store *store;
+ *	struct wal_stream *st;
+ *	struct wal_error err;
+ *	uint64_t id;
+ *
+ *	if (wal_store_open("/srv/log", NULL, &store, &err) < 0)
+ *		errx(1, "%s", err.message);
+ *	if (wal_stream_open(store, "orders", WAL_CREATE, &st, &err) < 0)
+ *		errx(1, "%s", err.message);
+ *	if (wal_stream_append(st, "hello", 5, 0, &id) < 0)
+ *		...
+ *	wal_stream_close(st);
+ *	wal_store_close(store);
+ *
+ * Results. Every function that returns int returns
+ *	0		done;
+ *	> 0		one of enum wal_condition, only where the function names it: not a failure, but the caller must look;
+ *	< 0		a negative errno. What the system said is passed on unchanged (-ENOSPC, -EDQUOT, -EIO, -EMFILE, -ENOMEM …).
+ * What the library itself originates:
+ *	-EBADMSG	stored bytes are damaged: a checksum, a length, an id or an LZ4 frame does not hold. One line of the log names stream,
+ *			id, segment, offset, what was expected and what was found.
+ *	-EIO		also: the stream takes no more appends, because a sync or a write failed or because it is damaged;
+ *			struct wal_stream_stat says why.
+ *	-EROFS		a change was asked of a store that is open read-only.
+ *	-EFBIG		an entry or batch above its limit.
+ *	-EINVAL		an argument outside what its function allows.
+ * Outputs (named ret_…) are written only when the function returns 0, or the condition that says so.
+ *
+ * Threads. Every function may be called from any thread at any time, with these exceptions: a struct wal_iter, wal_reader, wal_txn, wal_draft
+ * or wal_buf is used by one thread at a time; wal_store_close() is called when no other call is under way. No signal is blocked or
+ * handled, no file descriptor is inherited over exec (O_CLOEXEC), nothing is printed: see struct wal_options.log. A process must not use a store
+ * that it opened before fork() in the child.
+ */
+#ifndef WAL_H
+#define WAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define WAL_VERSION "0.1.0"
+
+/* The largest entry: its length prefix and its bytes fill a 32-bit payload size. */
+#define WAL_ENTRY_SIZE_MAX ((uint64_t)UINT32_MAX - 4)
+
+/* The longest stream name, in bytes, without the terminating NUL. */
+#define WAL_STREAM_NAME_MAX 255
+
+enum wal_condition {
+	WAL_NOT_FOUND = 1, /* the id has not been written yet */
+	WAL_PRUNED,	   /* the id was written and its segment has been dropped since */
+	WAL_END,	   /* nothing further now; asking again later may find more */
+	WAL_GAP,	   /* ids that exist and cannot be read, because their bytes are damaged */
+	WAL_TIMEOUT,	   /* what was waited for did not happen in time */
+};
+
+/* "entry not found", "Input/output error" …; for every condition and every negative errno. Static text; any thread. */
+const char *wal_strerror(int result);
+
+/*
+ * Detail of a failed open, parse or check. `message` is a whole sentence for a person, without a final period or newline: it names the thing,
+ * the place, what was expected and what was found. Functions take it as an optional last argument (NULL: no detail) and fill it only
+ * when they return < 0.
+ */
+struct wal_error {
+	int code;	 /* the negative errno that was returned */
+	pid_t pid;	 /* -EBUSY: the process that holds the store, 0 if unknown */
+	uint64_t offset; /* byte offset in `path`, where there is one */
+	char path[512];	 /* file or directory concerned, as far as it fits; may be empty */
+	char message[768];
+};
+
+/* ---- Options -------------------------------------------------------------------------------------------------------------------- */
+
+enum wal_sync {
+	WAL_SYNC_STRICT, /* an append is durable before it returns, and visible only then */
+	WAL_SYNC_BATCH,	 /* batches and transactions are durable before they return; single appends are in the page cache */
+	WAL_SYNC_ASYNC,	 /* everything is in the page cache: it survives the death of the process, not of the machine */
+};
+
+enum wal_compression {
+	WAL_COMPRESSION_NONE,
+	WAL_COMPRESSION_LZ4, /* LZ4 frames, where the result is smaller */
+};
+
+enum wal_read {
+	WAL_READ_IO,   /* pread into buffers; a failing disk is an error that is returned */
+	WAL_READ_MMAP, /* sealed segments are mapped; faster, but a failing disk raises SIGBUS in the reader */
+};
+
+enum wal_on_corruption {
+	WAL_ON_CORRUPTION_READONLY, /* damage in a stream: what is intact is served, appends to that stream fail with -EIO */
+	WAL_ON_CORRUPTION_TRUNCATE, /* damage in the active segment: the log ends before it, as with ironwal; what is cut is kept aside */
+	WAL_ON_CORRUPTION_ERROR,    /* damage found at open: wal_store_open() fails with -EBADMSG */
+};
+
+enum wal_log_level {
+	WAL_LOG_ERROR,	 /* something was lost, refused or stopped */
+	WAL_LOG_WARNING, /* something was repaired, cut or ignored */
+	WAL_LOG_INFO,	 /* what happened, one line an event */
+};
+
+/*
+ * All-zero means defaults. The fields are spelled as the mount's and walctl's options are (`-o segment_size=64M`, `--sync=batch`); sizes are bytes.
+ * Nothing of it is recorded in the store but `shards`.
+ */
+struct wal_options {
+	/* Rotate before a frame would make the active segment larger than this. 0: 64 MiB. 4 KiB to 1 TiB. One frame larger than
+	 * it gets a segment to itself. Smaller segments are pruned in finer steps; larger ones are fewer files. */
+	uint64_t segment_size;
+	/* Rotate before the active segment would hold more entries than this. 0: no limit. A batch larger than it gets a segment to itself. */
+	uint64_t segment_entries;
+	enum wal_sync sync;
+	enum wal_compression compression;
+	/* Payloads (a frame's entries with their 4-byte lengths) below this many bytes are never compressed. 0: 1024. */
+	uint64_t min_compression_size;
+	enum wal_read read;
+	/* Decoded batches and decompressed frames kept in memory, over all streams. 0: 16 MiB. WAL_SIZE_NONE: none. */
+	uint64_t block_cache;
+	/* Segments held open at once, over all streams; each costs a file descriptor and a mapping. 0: 128. 8 to 1,000,000. A call that needs one
+	 * more while all are in use waits for one. */
+	uint32_t max_open_segments;
+	enum wal_on_corruption on_corruption;
+	/* Bytes of frames gathered into one write(2) when several appends wait for their turn. 0: 1 MiB. 4 KiB to 1 GiB. */
+	uint64_t write_buffer;
+	/* Bytes that iterators and large reads fetch at a time, each. 0: 256 KiB. 4 KiB to 1 GiB. */
+	uint64_t read_buffer;
+	/* A new store gets the streams shard_00 … ; an existing one must have just these. 0: named streams, or whatever the store has. At most 65535. */
+	uint32_t shards;
+	/* Open read-only: nothing on disk is changed, no lock is taken, a store that another process writes is seen as it stood at open. */
+	bool ro;
+	/* Do not create the store: a missing or empty directory is -ENOENT. */
+	bool no_create;
+	/* Called for each event, from any thread, never with a lock held that a libwal call needs. `message` is one line without newline, valid during
+	 * the call. NULL: silent. */
+	void (*log)(void *log_arg, enum wal_log_level level, const char *message);
+	void *log_arg;
+};
+
+/* For options whose 0 means a default and that can be switched off. */
+#define WAL_SIZE_NONE UINT64_MAX
+
+/* "64M", "1KiB", "4096", "1G": K, M, G, T (or k, m, g, t) with optional "iB" or "B", powers of 1024. -EINVAL, -ERANGE. Does not block. */
+int wal_parse_size(const char *text, uint64_t *ret_bytes);
+
+/*
+ * Sets one option from text, by the name of its field: "sync", "batch". A flag ("ro", "no_create") takes NULL, "1"/"yes"/"true" or "0"/"no"/"false".
+ * WAL_NOT_FOUND if there is no option of that name (so that a caller can try its own). -EINVAL with detail if the value is not
+ * one it takes; `opts` is then unchanged. Ranges are checked by wal_options_validate().
+ */
+int wal_options_set(struct wal_options *opts, const char *name, const char *value, struct wal_error *err);
+
+/* Checks every field against the ranges above. -EINVAL with the field, the range and the value in `err`. wal_store_open() calls it. */
+int wal_options_validate(const struct wal_options *opts, struct wal_error *err);
+
+/* What there is, for help texts: `value` is the form of the value ("SIZE", "strict|batch|async", NULL for a flag), `help` one line. */
+struct wal_option_help {
+	const char *name;
+	const char *value;
+	const char *help;
+};
+
+/* The table, *ret_count long, static. */
+const struct wal_option_help *wal_options_help(size_t *ret_count);
+
+/* ---- Stores --------------------------------------------------------------------------------------------------------------------- */
+
+struct wal_store;
+
+/*
+ * Opens the store in directory `path` (`opts` NULL: defaults), recovers every stream in it, and takes the store's lock unless opts->ro.
+ * A missing directory (its parent must exist) or an empty one becomes a new store, unless opts->ro or opts->no_create.
+ *	-ENOENT		missing, and not to be created	-ENOTDIR	not a directory
+ *	-ENOTEMPTY	a non-empty directory that is no store (nothing in it was changed)
+ *	-EBUSY		open for writing elsewhere; err->pid says by whom
+ *	-EBADMSG	damage, with WAL_ON_CORRUPTION_ERROR; or `shards` does not match the store (-EINVAL)
+ *	-EINVAL		an option out of range
+ * Blocks on the disk; syncs what recovery changed. *ret_store belongs to the caller, who ends it with wal_store_close().
+ */
+int wal_store_open(const char *path, const struct wal_options *opts, struct wal_store **ret_store, struct wal_error *err);
+
+/*
+ * Finishes what is under way, makes everything durable, cuts the preallocated space, releases the lock and frees the store, all of it in any
+ * case. Returns the first error met: something that was appended without being durable may then be lost. Streams still open are closed
+ * with it; using their handles afterwards is a bug. NULL is allowed.
+ */
+int wal_store_close(struct wal_store *store);
+
+/* Makes everything appended before the call durable, in every stream. Blocks. The first error of any stream, after all were tried. */
+int wal_store_sync(struct wal_store *store);
+
+/* The options in force, defaults filled in. Valid as long as the store. */
+const struct wal_options *wal_store_options(const struct wal_store *store);
+
+/* statvfs(3) of the file system that holds the store. */
+int wal_store_statvfs(struct wal_store *store, struct statvfs *ret);
+
+/*
+ * The names of all streams, sorted bytewise, as one allocation: a NULL-terminated array whose strings follow it. The caller frees it
+ * with free(3). Streams made or deleted meanwhile may or may not be in it.
+ */
+int wal_store_list(struct wal_store *store, char ***ret_names, size_t *ret_count);
+
+/* ---- Streams -------------------------------------------------------------------------------------------------------------------- */
+
+struct wal_stream;
+
+enum wal_open_flags {
+	WAL_CREATE = 1 << 0, /* make the stream if there is none */
+	WAL_EXCL = 1 << 1,   /* with WAL_CREATE: -EEXIST if there is one */
+};
+
+/*
+ * 0, or what is wrong with `name` as a stream's name: -EINVAL (empty, begins with '.', holds '/', or one of the names that the store keeps for
+ * itself: LOCK, HEAD, checkpoints.log and their .tmp), -ENAMETOOLONG (over WAL_STREAM_NAME_MAX). Any other bytes are allowed.
+ */
+int wal_stream_name_check(const char *name);
+
+/*
+ * A handle on stream `name`; close it with wal_stream_close(). Handles are counted, all handles of a stream are the same pointer.
+ *	-ENOENT		no such stream, and no WAL_CREATE	-EEXIST	  with WAL_EXCL, or a foreign file or directory is in the way
+ *	-EINVAL, -ENAMETOOLONG	see wal_stream_name_check()	-EROFS	  creating in a read-only store
+ * Creating blocks: the stream is durable when it returns.
+ */
+int wal_stream_open(struct wal_store *store, const char *name, unsigned flags, struct wal_stream **ret_stream, struct wal_error *err);
+
+/* Gives the handle back. Appends under way go on; nothing is synced by it. NULL is allowed. */
+void wal_stream_close(struct wal_stream *stream);
+
+/*
+ * Deletes a stream that has no entries, durably. Handles that are still open get -ENOENT from then on. Blocks.
+ *	-ENOENT		no such stream		-ENOTEMPTY	it has entries, or files that are not the store's own
+ *	-EROFS		read-only store
+ */
+int wal_stream_delete(struct wal_store *store, const char *name);
+
+/* The stream's name. Valid as long as the handle. */
+const char *wal_stream_name(const struct wal_stream *stream);
+
+/*
+ * The visible ids are *ret_first … *ret_next - 1; equal means none. Any of the pointers may be NULL. Ids below *ret_durable are durable.
+ * Never blocks on the disk; costs a few loads.
+ */
+void wal_stream_bounds(struct wal_stream *stream, uint64_t *ret_first, uint64_t *ret_next, uint64_t *ret_durable);
+
+/* Time of the last append in nanoseconds of Unix time; for a stream without any, of its creation. Never blocks on the disk. */
+int64_t wal_stream_mtime(struct wal_stream *stream);
+
+enum wal_tail_state {
+	WAL_TAIL_CLEAN,	    /* the log ended with a whole frame (unused preallocated space behind it is clean) */
+	WAL_TAIL_TRUNCATED, /* a torn end was cut at open and kept in a file beside the segment; read-only: it was passed over */
+	WAL_TAIL_DAMAGED,   /* bytes that had been durable are bad; nothing was cut */
+};
+
+enum wal_health {
+	WAL_HEALTHY,
+	WAL_READONLY, /* damage was found at open: reads work, appends fail with -EIO */
+	WAL_STOPPED,  /* a write or sync failed since: the same, until the store is opened again */
+};
+
+struct wal_stream_stat {
+	uint64_t first_id;	    /* oldest retained entry; == next_id if there is none */
+	uint64_t next_id;	    /* the id after the newest visible entry */
+	uint64_t durable_id;	    /* every entry below is on stable storage */
+	uint64_t entries;	    /* next_id - first_id */
+	uint64_t payload_bytes;	    /* the sizes of the readable retained entries, added up */
+	uint64_t disk_bytes;	    /* allocated by all files of the stream */
+	uint64_t segments;
+	uint64_t active_segment_id; /* the first id of the segment that appends go to */
+	int64_t last_append_ns;	    /* as wal_stream_mtime() */
+	enum wal_tail_state tail;   /* as the last open found it */
+	uint64_t tail_offset;	    /* unless clean: where in the active segment the log ended */
+	uint64_t tail_bytes;	    /* unless clean: how many bytes were cut or are bad */
+	enum wal_health health;
+	char reason[256];	    /* unless healthy: why, in a sentence; truncated if need be */
+};
+
+/* All figures at once, consistent with each other but for disk_bytes. Reads the index of each segment the first time: blocks on the disk. */
+int wal_stream_stat(struct wal_stream *stream, struct wal_stream_stat *ret);
+
+/*
+ * Seals the active segment and starts the next one, durably. Nothing happens if the active segment is empty. Blocks for several syncs.
+ * Also -ENOSPC and the like: the stream then goes on in the old segment.
+ */
+int wal_stream_rotate(struct wal_stream *stream);
+
+/*
+ * Makes every entry appended before the call durable. Blocks for at most two syncs; calls from several threads share them. -EIO if the sync failed: those entries
+ * may be lost, and the stream is WAL_STOPPED. In a read-only store there is nothing to do: 0.
+ */
+int wal_stream_sync(struct wal_stream *stream);
+
+/*
+ * Waits until an entry with an id >= `id` is visible, at most `timeout_ms` (< 0: for ever; 0: just looks). WAL_TIMEOUT. -ENOENT if the stream is deleted meanwhile.
+ * In a read-only store nothing ever comes.
+ */
+int wal_stream_wait(struct wal_stream *stream, uint64_t id, int timeout_ms);
+
+/* ---- Appending ------------------------------------------------------------------------------------------------------------------ */
+
+enum wal_append_flags {
+	WAL_DURABLE = 1 << 0, /* durable before it returns, whatever the sync mode */
+	WAL_BATCH = 1 << 1,   /* wal_stream_submit(): the op is a batch even if it has one entry: one frame, and WAL_SYNC_BATCH syncs it */
+};
+
+/*
+ * Appends one entry and waits until it is committed as the sync mode and `flags` ask. The bytes are read during the call only.
+ * *ret_id (may be NULL) is its id.
+ *	-EFBIG	over WAL_ENTRY_SIZE_MAX	  -ENOSPC, -EDQUOT  no room; the stream is as before   -EIO, -EROFS, -ENOENT (deleted)
+ * A failed append leaves no entry, now or after a reopen, and its id goes to the next one; if that can't be had, the stream stops (-EIO).
+ */
+int wal_stream_append(struct wal_stream *stream, const void *data, size_t size, unsigned flags, uint64_t *ret_id);
+
+/*
+ * Appends `count` entries as one batch: one frame in one segment, all or none, consecutive ids from *ret_first_id (may be NULL).
+ * As wal_stream_append(), and -EFBIG if the entries with 4 bytes each are over UINT32_MAX; -EINVAL if count is 0.
+ */
+int wal_stream_append_batch(struct wal_stream *stream, const struct iovec *entries, size_t count, unsigned flags, uint64_t *ret_first_id);
+
+struct wal_draft;
+
+/*
+ * An append, or a sync, that calls back instead of blocking. The caller owns the struct and all it points to, and leaves them alone from
+ * wal_stream_submit() until `done` is called, which happens exactly once, from any thread, perhaps before wal_stream_submit() returns, never with a
+ * lock held. `done` may free the op and submit others, but must not block.
+ */
+struct wal_op {
+	/* in */
+	void (*done)(struct wal_op *op);
+	void *arg;		     /* the caller's */
+	const struct iovec *entries; /* the entries; NULL with count 0: a sync of all that was submitted before */
+	size_t count;
+	unsigned flags;		     /* enum wal_append_flags */
+	/* out, valid in `done` */
+	int result;		     /* as wal_stream_append_batch() or wal_stream_sync() return */
+	uint64_t first_id;
+	/* libwal's own */
+	struct {
+		struct wal_op *next;
+		struct wal_draft *draft;
+		struct wal_payload *payload;
+		uint64_t end_id;
+		uint64_t frame_offset;
+		uint64_t frame_bytes;
+		uint32_t state;
+	} internal;
+};
+
+/*
+ * Appends op->entries (one: an entry; several, or WAL_BATCH: a batch), or syncs. Ops of one stream are written in the order of their submission. Never waits
+ * for a sync; may write to the page cache. Failures of any kind come through `done`.
+ */
+void wal_stream_submit(struct wal_stream *stream, struct wal_op *op);
+
+/*
+ * A draft is one entry being put together in pieces: a private file that becomes an entry when it is committed. It stays in memory up to a
+ * bound, beyond it in an unlinked temporary file in the store, so an entry of 4 GiB costs little memory. Each write first reserves its room in
+ * the stream's active segment, so that what can fail fails there (-ENOSPC, -EDQUOT, -EFBIG, -EIO for a stream that is not healthy, -EROFS) and a commit can
+ * then only fail by -EIO. Used by one thread at a time.
+ */
+
+/* An empty draft for `stream`, which it keeps open. *ret_draft belongs to the caller: commit or free it. */
+int wal_draft_new(struct wal_stream *stream, struct wal_draft **ret_draft);
+
+/* Copies `size` bytes to `offset`; a hole left before it reads as zeros. On failure the draft is as before. May write to the temporary file. */
+int wal_draft_write(struct wal_draft *draft, const void *data, size_t size, uint64_t offset);
+
+/* Cuts it, or extends it with zeros. */
+int wal_draft_truncate(struct wal_draft *draft, uint64_t size);
+
+/* Its size now. */
+uint64_t wal_draft_size(const struct wal_draft *draft);
+
+/*
+ * Commits the draft as one entry: as wal_stream_submit() with op->entries NULL and count 0; only done, arg and flags of the op are read. The draft belongs to
+ * the library from here on and is freed before `done` is called.
+ */
+void wal_draft_submit(struct wal_draft *draft, struct wal_op *op);
+
+/* The same and waits. *ret_id may be NULL. The draft is freed in any case. */
+int wal_draft_commit(struct wal_draft *draft, unsigned flags, uint64_t *ret_id);
+
+/* Drops it and its reservation. NULL is allowed. */
+void wal_draft_free(struct wal_draft *draft);
+
+/*
+ * A transaction gathers entries in memory and commits them as one batch. Nothing of it is on disk before wal_txn_commit().
+ */
+struct wal_txn;
+
+/* An empty transaction on `stream`, which it keeps open. The caller ends it with wal_txn_commit() or wal_txn_abort(). */
+int wal_txn_new(struct wal_stream *stream, struct wal_txn **ret_txn);
+
+/* Copies one entry into it. -EFBIG if the batch would be over its limit: the entry is not in it, the transaction goes on. -ENOMEM likewise. */
+int wal_txn_add(struct wal_txn *txn, const void *data, size_t size);
+
+/* How many entries it has so far. */
+size_t wal_txn_count(const struct wal_txn *txn);
+
+/*
+ * Commits as wal_stream_append_batch() does, and frees the transaction in any case. An empty one commits nothing: *ret_count is 0.
+ * The ids are *ret_first_id … *ret_first_id + *ret_count - 1. Both may be NULL.
+ */
+int wal_txn_commit(struct wal_txn *txn, unsigned flags, uint64_t *ret_first_id, size_t *ret_count);
+
+/* Drops it. NULL is allowed. */
+void wal_txn_abort(struct wal_txn *txn);
+
+/* ---- Reading -------------------------------------------------------------------------------------------------------------------- */
+
+/* What is known of an entry without reading its payload. */
+struct wal_entry_info {
+	uint64_t id;
+	uint64_t size;
+	int64_t time_ns; /* of the append, Unix time; strictly increasing with the id within a stream. Kept in a cache beside the log: entries
+			    written by ironwal, or whose cache was lost, get times near their segment's modification time */
+};
+
+/* O(log n), no payload is read. WAL_NOT_FOUND, WAL_PRUNED; -EBADMSG for an id whose frame is known to be damaged. May block on the disk. */
+int wal_stream_lookup(struct wal_stream *stream, uint64_t id, struct wal_entry_info *ret);
+
+/*
+ * The stream as one text: all readable entries joined end to end. *ret_offset is where entry `id` begins in it, for `id` == next id where it
+ * ends. Offsets count from the first entry retained when the store was opened, and do not move when entries are pruned. O(log n), but the first call on a stream
+ * reads the index of every segment. WAL_NOT_FOUND, WAL_PRUNED. May block on the disk.
+ */
+int wal_stream_offset_of(struct wal_stream *stream, uint64_t id, uint64_t *ret_offset);
+
+/*
+ * The reverse: the entry that holds byte `offset`, and which of its bytes that is. Empty and damaged entries hold none. WAL_NOT_FOUND beyond the end,
+ * WAL_PRUNED before the first retained entry. Costs as wal_stream_offset_of().
+ */
+int wal_stream_id_at(struct wal_stream *stream, uint64_t offset, uint64_t *ret_id, uint64_t *ret_skip);
+
+/* A buffer that grows as needed and is reused from call to call. Begin with all-zero, end with wal_buf_release(). */
+struct wal_buf {
+	void *data;
+	size_t size;	 /* in use */
+	size_t capacity; /* allocated */
+};
+
+/* Frees the memory and zeroes the struct. */
+void wal_buf_release(struct wal_buf *buf);
+
+/*
+ * Reads entry `id` whole into `buf` (its checksum verified). WAL_NOT_FOUND, WAL_PRUNED; -EBADMSG if it is damaged. Large entries are better read
+ * through a struct wal_reader. May block on the disk.
+ */
+int wal_stream_get(struct wal_stream *stream, uint64_t id, struct wal_buf *buf);
+
+/* An entry in memory. `data` points into a buffer that the function which fills the struct names. */
+struct wal_entry {
+	uint64_t id;
+	int64_t time_ns;
+	const void *data;
+	size_t size;
+};
+
+/*
+ * Reads up to `count` consecutive entries from `id` on, and no more than `bytes_max` bytes of payload unless the first alone is larger. *ret_count
+ * of them are put into `entries`, their bytes into `buf`, valid until it is used again. Fewer than asked for come back at the end of the stream,
+ * and before a damaged entry. For the first entry: WAL_NOT_FOUND, WAL_PRUNED, -EBADMSG. May block on the disk.
+ */
+int wal_stream_get_batch(struct wal_stream *stream, uint64_t id, size_t count, size_t bytes_max, struct wal_buf *buf, struct wal_entry *entries,
+			 size_t *ret_count);
+
+/*
+ * An iterator runs forward over the entries of a stream. It holds no lock and no descriptor between calls, and sees entries that were
+ * appended since.
+ */
+struct wal_iter;
+
+/* An iterator whose next entry is `id`, or the first retained one if that is later. The stream stays open as long as it. */
+int wal_iter_new(struct wal_stream *stream, uint64_t id, struct wal_iter **ret_iter);
+
+/*
+ * The next entry. ret->data is valid until the next call on this iterator.
+ *	WAL_END		no more now; call again later
+ *	WAL_GAP		the ids ret->id … ret->id + ret->size - 1 are damaged (ret->data is NULL); the iterator has stepped over them
+ *	WAL_PRUNED	the ids ret->id … ret->id + ret->size - 1 were pruned meanwhile; likewise
+ *	< 0		the iterator stays where it is
+ * May block on the disk.
+ */
+int wal_iter_next(struct wal_iter *iter, struct wal_entry *ret);
+
+/* Moves it: the next entry is `id`. */
+void wal_iter_seek(struct wal_iter *iter, uint64_t id);
+
+/* NULL is allowed. */
+void wal_iter_free(struct wal_iter *iter);
+
+/*
+ * A reader reads one entry in pieces, at any offsets, in bounded memory. What it returns has been verified: opening reads nothing; the first
+ * wal_reader_read() of a large entry reads it through once to check it. Used by one thread at a time.
+ */
+struct wal_reader;
+
+/* *ret_reader belongs to the caller; ret_info may be NULL. As wal_stream_lookup(). */
+int wal_reader_open(struct wal_stream *stream, uint64_t id, struct wal_reader **ret_reader, struct wal_entry_info *ret_info);
+
+/*
+ * Whether the next wal_reader_read() may take long (a first pass over more than 1 MiB, or decompression of as much), so that a caller that must
+ * not stall can hand it to another thread.
+ */
+bool wal_reader_is_slow(const struct wal_reader *reader, uint64_t offset);
+
+/*
+ * Up to `size` bytes from `offset` on; *ret_size says how many: fewer only at the end of the entry, 0 from there on. -EBADMSG: damaged.
+ * WAL_PRUNED: its segment is gone. May block on the disk.
+ */
+int wal_reader_read(struct wal_reader *reader, void *data, size_t size, uint64_t offset, size_t *ret_size);
+
+/* NULL is allowed. */
+void wal_reader_close(struct wal_reader *reader);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

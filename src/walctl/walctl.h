@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * walctl: what its verbs share.
+ *
+ * Each verb is a struct verb in a file of its own. command_run() reads the arguments by the verb's tables into a struct command, and calls the
+ * verb, which opens the store with command_open_store(). A verb returns an enum exit_code, having said on stderr why it is not EXIT_OK.
+ */
+#ifndef WALCTL_H
+#define WALCTL_H
+
+#include <stdio.h>
+
+#include "wal.h"
+
+enum exit_code {
+	EXIT_OK = 0,
+	EXIT_LACKING = 1, /* damage, or what was asked for is not there */
+	EXIT_USAGE = 2,
+	EXIT_SYSTEM = 3, /* the system said no */
+};
+
+/* An option of one verb, in `given` of struct command by its place in the verb's table. */
+struct verb_option {
+	const char *name;  /* NULL ends the table */
+	char letter;	   /* 0: none */
+	const char *value; /* the form of its value for the help text; NULL for a flag */
+	const char *help;
+};
+
+enum { VERB_OPTIONS_MAX = 8 };
+
+struct command;
+
+struct verb {
+	const char *name;
+	const char *operands; /* as the synopsis shows them */
+	const char *summary;
+	const struct verb_option *options; /* may be NULL */
+	int operands_min, operands_max;	   /* the store counts; max -1: any number */
+	bool writes;			   /* opens the store for writing; others work on a mounted store too */
+	enum exit_code (*run)(struct command *command);
+};
+
+extern const struct verb verb_init, verb_ls, verb_stat, verb_append, verb_cat, verb_rotate, verb_sync;
+
+/* One call of the tool. */
+struct command {
+	const struct verb *verb;
+	FILE *out; /* for standard output; that it fails is told at the end by main() */
+	const char *store_path;
+	char **operands; /* what follows STORE, NULL-terminated */
+	int operand_count;
+	struct wal_options options;
+	const char *given[VERB_OPTIONS_MAX]; /* the option's value, "" for a flag, NULL if it was not given */
+};
+
+/* Reads argv[1] … (argv[0] is the verb) and runs the verb, or prints its help to `out`. */
+enum exit_code command_run(const struct verb *verb, int argc, char **argv, FILE *out);
+
+/* Prints "walctl: STORE: " and the message on stderr, as one line. */
+__attribute__((format(printf, 2, 3))) void command_say(const struct command *command, const char *format, ...);
+
+/* command_say() with ": " and the text of `result` behind it; returns the exit code that stands for it. */
+__attribute__((format(printf, 3, 4))) enum exit_code command_fail(const struct command *command, int result, const char *format, ...);
+
+/* Likewise for a failed change of `stream`, and why it takes none if that is so. */
+enum exit_code command_fail_stream(const struct command *command, int result, struct wal_stream *stream, const char *what);
+
+/* Prints the message and where help is to be had. Returns EXIT_USAGE. */
+__attribute__((format(printf, 2, 3))) enum exit_code command_usage(const struct verb *verb, const char *format, ...);
+
+/* Opens the existing store as the verb needs it. *ret_store is for command_close_store(). */
+enum exit_code command_open_store(struct command *command, struct wal_store **ret_store);
+
+/* Closes it; returns `code`, or what closing came to if `code` is EXIT_OK. */
+enum exit_code command_close_store(const struct command *command, struct wal_store *store, enum exit_code code);
+
+/* Opens a stream; a missing one is EXIT_LACKING. */
+enum exit_code command_open_stream(const struct command *command, struct wal_store *store, const char *name, unsigned flags,
+				   struct wal_stream **ret_stream);
+
+/* The exit code for what a function of wal.h returned. */
+enum exit_code exit_code_of(int result);
+
+/* The worse of two: what is counted as the result when a verb goes on after a failure. */
+static inline enum exit_code exit_code_worse(enum exit_code a, enum exit_code b)
+{
+	return a > b ? a : b;
+}
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+struct workers {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	/* protected by lock */
+	struct worker_task *head;
+	struct worker_task **tail;
+	unsigned queued;
+	unsigned idle;
+	bool ending;
+	unsigned count;
+	unsigned count_max;
+	pthread_t threads[];
+};
+
+static void *worker_main(void *arg)
+{
+	struct workers *w = arg;
+
+	pthread_mutex_lock(&w->lock);
+	for (;;) {
+		while (!w->head && !w->ending) {
+			w->idle++;
+			pthread_cond_wait(&w->wake, &w->lock);
+			w->idle--;
+		}
+		struct worker_task *task = w->head;
+		if (!task)
+			break;
+		w->head = task->next;
+		if (!w->head)
+			w->tail = &w->head;
+		w->queued--;
+		pthread_mutex_unlock(&w->lock);
+		task->run(task);
+		pthread_mutex_lock(&w->lock);
+	}
+	pthread_mutex_unlock(&w->lock);
+	return NULL;
+}
+
+/* Caller holds w->lock, or nobody else knows w yet. Signals stay with the program's own threads. */
+static int start_thread(struct workers *w)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	int error = pthread_create(&w->threads[w->count], NULL, worker_main, w);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (error == 0)
+		w->count++;
+	return -error;
+}
+
+int workers_new(unsigned threads_max, struct workers **ret_workers)
+{
+	struct workers *w = calloc(1, sizeof *w + threads_max * sizeof w->threads[0]);
+
+	if (!w)
+		return -ENOMEM;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->wake, NULL);
+	w->tail = &w->head;
+	w->count_max = threads_max;
+	int result = start_thread(w);
+	if (result < 0) {
+		pthread_cond_destroy(&w->wake);
+		pthread_mutex_destroy(&w->lock);
+		free(w);
+		return result;
+	}
+	*ret_workers = w;
+	return 0;
+}
+
+void workers_submit(struct workers *w, struct worker_task *task)
+{
+	pthread_mutex_lock(&w->lock);
+	task->next = NULL;
+	*w->tail = task;
+	w->tail = &task->next;
+	w->queued++;
+	/* One more thread that can't be had only makes the queue slower: there is always the first. */
+	if (w->queued > w->idle && w->count < w->count_max)
+		start_thread(w);
+	pthread_cond_signal(&w->wake);
+	pthread_mutex_unlock(&w->lock);
+}
+
+void workers_free(struct workers *w)
+{
+	if (!w)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->ending = true;
+	pthread_cond_broadcast(&w->wake);
+	unsigned count = w->count;
+	pthread_mutex_unlock(&w->lock);
+	for (unsigned i = 0; i < count; i++)
+		pthread_join(w->threads[i], NULL);
+	pthread_cond_destroy(&w->wake);
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}

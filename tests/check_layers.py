@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Checks that includes only go down the layers: check_layers.py SOURCE_ROOT
+
+A file in src/ may include its own header and headers of lower ranks. fs/, src/walctl/ and examples/ may include the headers beside them, and of
+src/ only wal.h. A file that the table does not know is a fault, and so is an entry of the table without a file.
+"""
+import pathlib
+import re
+import sys
+import tempfile
+
+LAYERS = [
+    ["wal", "bytes", "cleanup"],
+    ["crc32", "log", "lru", "lz4codec", "names", "sys", "worker"],
+    ["blockcache", "frame", "options", "segindex"],
+    ["meta", "scan"],
+    ["rebuild"],
+    ["segment"],
+    ["segcache"],
+    ["stream_impl"],
+    ["draft", "iter", "reader", "stream", "stream_append", "stream_commit", "stream_read", "stream_recover", "stream_rotate", "stream_space",
+     "stream_stat", "txn"],
+    ["store"],
+]
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)
+
+
+def sources(folder):
+    return sorted(path for path in folder.glob("*.[ch]")) if folder.is_dir() else []
+
+
+def includes(path):
+    return INCLUDE.findall(path.read_text(encoding="utf-8"))
+
+
+def check_engine(root, layers):
+    ranks = {name: rank for rank, names in enumerate(layers) for name in names}
+    paths = sources(root / "src")
+    headers = {path.name for path in paths if path.suffix == ".h"}
+    faults = []
+    for path in paths:
+        own = path.stem
+        if own not in ranks:
+            faults.append(f"{path}: not in the table of layers")
+            continue
+        for quote, name in includes(path):
+            stem = name.removesuffix(".h")
+            if quote == "<":
+                if name in headers:
+                    faults.append(f'{path}: includes <{name}>, which is a header of ours: write "{name}"')
+            elif name not in headers:
+                faults.append(f'{path}: includes "{name}", which is not in src/')
+            elif stem in ranks and stem != own and ranks[stem] >= ranks[own]:
+                faults.append(f'{path}: rank {ranks[own]} includes "{name}" of rank {ranks[stem]}')
+    present = {path.stem for path in paths}
+    faults += [f"table of layers: '{name}' has no file in src/" for name in ranks if name not in present]
+    return faults
+
+
+def check_user(root, folder):
+    """A folder that sees the engine only through wal.h."""
+    paths = sources(root / folder)
+    allowed = {path.name for path in paths if path.suffix == ".h"} | {"wal.h"}
+    engine = {path.name for path in sources(root / "src") if path.suffix == ".h"}
+    faults = []
+    for path in paths:
+        for quote, name in includes(path):
+            if quote == '"' and name not in allowed:
+                faults.append(f'{path}: includes "{name}"; of the engine only "wal.h" is to be seen here')
+            elif quote == "<" and name in engine - {"wal.h"}:
+                faults.append(f"{path}: includes <{name}>, a header of the engine")
+    return faults
+
+
+def check(root, layers):
+    faults = check_engine(root, layers)
+    for folder in ("fs", "src/walctl", "examples"):
+        faults += check_user(root, folder)
+    return faults
+
+
+def check_the_check():
+    """Each kind of fault once, in a tree made for it."""
+    layers = [["low"], ["mid", "twin"], ["gone"]]
+    files = {
+        "src/low.h": "",
+        "src/low.c": '#include "low.h"\n#include <stdio.h>\n# include "mid.h"\n',
+        "src/mid.h": '#include "low.h"\n',
+        "src/twin.c": '#include "mid.h"\n#include <low.h>\n#include "nowhere.h"\n',
+        "src/new.c": "",
+        "fs/main.c": '#include "wal.h"\n#include "ops.h"\n#include "low.h"\n',
+        "fs/ops.h": "#include <low.h>\n",
+    }
+    expected = ["low.c: rank 0", "twin.c: rank 1", "twin.c: includes <low.h>", 'twin.c: includes "nowhere.h"', "new.c: not in", "'gone' has no file",
+                'main.c: includes "low.h"', "ops.h: includes <low.h>"]
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text, encoding="utf-8")
+        found = check(root, layers)
+    return [f"this check does not find '{text}'" for text in expected if not any(text in fault for fault in found)] + (
+        [f"this check finds more than it should: {found}"] if len(found) != len(expected) else [])
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    faults = check_the_check() or check(pathlib.Path(sys.argv[1]), LAYERS)
+    for fault in faults:
+        print(fault)
+    sys.exit(1 if faults else 0)
+
+
+main()

@@ -1,0 +1,373 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Tries each verb of walctl: output, exit codes, errors, odd names: test_walctl.sh WALCTL [WALFS]. TAP output. With WALFS also on a mounted store.
+# Needs bash and python3.
+set -u
+
+walctl=$1
+walfs=${2:-}
+dir=$(mktemp -d)
+cleanup() {
+	if mountpoint -q "$dir/mnt" 2>/dev/null; then
+		fusermount3 -u "$dir/mnt" || fusermount3 -uz "$dir/mnt"
+	fi
+	chmod -R u+rwx "$dir" 2>/dev/null
+	rm -rf --one-file-system "$dir"
+}
+trap cleanup EXIT
+cd "$dir" || exit 99
+mkdir mnt
+
+number=0
+failures=0
+case_name=
+
+# check NAME COMMAND…: one TAP line
+check() {
+	case_name=$1
+	shift
+	number=$((number + 1))
+	if "$@"; then
+		echo "ok $number - $case_name"
+	else
+		echo "not ok $number - $case_name"
+		for f in out err; do
+			[ -s "$f" ] && head -c 2000 "$f" | sed "s/^/# $f: /"
+		done
+		failures=$((failures + 1))
+	fi
+}
+
+# ctl CODE ARGUMENT…: runs walctl into ./out and ./err and expects the exit code
+ctl() {
+	local expected=$1 code
+	shift
+	"$walctl" "$@" >out 2>err
+	code=$?
+	[ "$code" -eq "$expected" ] || { echo "# walctl $*: expected exit code $expected, got $code"; return 1; }
+}
+
+# said TEXT: the last ctl wrote this line to standard output, and nothing else
+said() {
+	printf '%b' "$1" | cmp -s - out || { echo "# expected output: $1"; return 1; }
+}
+
+complained() {
+	grep -qF -- "$1" err || { echo "# expected on stderr: $1"; return 1; }
+}
+
+silent() {
+	[ ! -s err ] || { echo "# expected nothing on stderr"; return 1; }
+}
+
+# json EXPRESSION: ./out is JSON, and the Python expression on the document d holds
+json() {
+	python3 -m json.tool out >/dev/null && python3 - "$1" <<'END'
+import json, sys
+d = json.load(open("out", encoding="utf-8"))
+if not eval(sys.argv[1]):
+    print("# not true:", sys.argv[1])
+    sys.exit(1)
+END
+}
+
+usage_and_help() {
+	ctl 2 && complained "no verb" &&
+		ctl 2 frobnicate && complained "no such verb: 'frobnicate'" &&
+		ctl 0 --help && grep -q '^  append ' out &&
+		ctl 0 --version && grep -Eq '^walctl [0-9]+\.[0-9]+\.[0-9]+$' out
+}
+
+verb_help() {
+	for verb in init ls stat append cat rotate sync; do
+		{ ctl 0 $verb --help && grep -q "^Usage: walctl $verb " out && grep -q -- '--segment-size=' out && silent; } || return 1
+		{ ctl 2 $verb && complained "too few arguments"; } || return 1
+	done
+}
+
+init_makes_a_store() {
+	ctl 0 init st && said '' && silent && ctl 0 ls --json st && json 'd["streams"] == []'
+}
+
+init_twice() {
+	ctl 0 init st && complained "is a store already"
+}
+
+init_refuses() {
+	mkdir full && echo x >full/file &&
+		ctl 3 init full && complained "walctl: full: " && [ "$(ls full)" = file ] &&
+		ctl 3 init full/file && ctl 3 init nowhere/st && [ ! -e nowhere ]
+}
+
+init_shards() {
+	ctl 0 init --shards=3 sh && ctl 0 ls --json sh && json '[s["stream"] for s in d["streams"]] == ["shard_00", "shard_01", "shard_02"]'
+}
+
+no_store() {
+	ctl 1 ls nowhere && complained "walctl: nowhere: " && ctl 1 cat nowhere s && [ ! -e nowhere ] &&
+		ctl 1 append nowhere s </dev/null && [ ! -e nowhere ]
+}
+
+append_needs_create() {
+	ctl 1 append st s </dev/null && complained "no stream 's'" && complained "--create"
+}
+
+append_one() {
+	printf 'hello' | ctl 0 append --create st s && said '0\n' && silent && ctl 0 cat st s 0 && said 'hello'
+}
+
+append_empty() {
+	ctl 0 append st s /dev/null && said '1\n' && ctl 0 ls --json st s --from 1 && json 'd["entries"][0]["size"] == 0'
+}
+
+append_file() {
+	head -c 5000000 /dev/urandom >big && ctl 0 append st s big && said '2\n' && ctl 0 cat st s 2 && cmp out big
+}
+
+append_lines() {
+	printf 'a\n\nb\0c\nlast' | ctl 0 append st s --lines && said '3\n4\n5\n6\n' && ctl 0 cat -n st s 3..6 && said 'a\n\nb\0c\nlast\n' &&
+		ctl 0 append st s --lines --durable </dev/null && said ''
+}
+
+append_many_lines() {
+	seq 1 5000 >lines && ctl 0 append --create --sync=async st many lines --lines && seq 0 4999 | cmp - out &&
+		ctl 0 cat -n st many && cmp out lines
+}
+
+append_long_lines() {
+	python3 -c 'import sys
+for n in (5, 1 << 20, (1 << 20) - 1, 3000000, 7): sys.stdout.write("x" * n + "\n")
+sys.stdout.write("y" * 2500000)' >long &&
+		ctl 0 append --create st long --lines long && said '0\n1\n2\n3\n4\n5\n' &&
+		ctl 0 ls --json st long && json '[e["size"] for e in d["entries"]] == [5, 1 << 20, (1 << 20) - 1, 3000000, 7, 2500000]' &&
+		ctl 0 cat -n st long && { cat long; echo; } | cmp - out
+}
+
+append_batch() {
+	printf 'one\ntwo\n\nfour' | ctl 0 append --create --batch st batch && said '0..3\n' && ctl 0 cat -n st batch && said 'one\ntwo\n\nfour\n' &&
+		printf 'five\n' | ctl 0 append --batch st batch && said '4..4\n' && ctl 0 append --batch st batch </dev/null && said ''
+}
+
+append_wrong() {
+	ctl 2 append --lines --batch st s </dev/null && complained "exclude" &&
+		ctl 1 append st s missing && complained "missing" && ctl 3 append st s . && complained "reading '.'" &&
+		ctl 2 append --create st .hidden </dev/null && ctl 2 append --create st a/b </dev/null &&
+		ctl 2 append --create st "$(printf 'n%.0s' {1..256})" </dev/null && ctl 2 append st s a b && complained "too many"
+}
+
+cat_ranges() {
+	seq 0 9 | ctl 0 append --create --lines st digits && ctl 0 cat st digits && said '0123456789' &&
+		ctl 0 cat st digits 3 && said 3 && ctl 0 cat st digits 00000000000000000003 && said 3 &&
+		ctl 0 cat st digits 3..5 && said 345 && ctl 0 cat st digits 7.. && said 789 && ctl 0 cat st digits ..2 && said 012 &&
+		ctl 0 cat st digits first && said 0 && ctl 0 cat st digits last && said 9 && ctl 0 cat st digits 8..last && said 89 &&
+		ctl 0 cat st digits first..1 && said 01 && ctl 0 cat st digits 10.. && said ''
+}
+
+cat_missing() {
+	ctl 1 cat st digits 10 && said '' && complained "entry 10 not found" &&
+		ctl 1 cat st digits 8..12 && said 89 && complained "entries 10 to 12 not found" &&
+		ctl 1 cat st digits 11.. && complained "entry 11 not found" &&
+		ctl 1 cat st digits 0..18446744073709551614 && said 0123456789 && ctl 1 cat st nothing && complained "no stream 'nothing'"
+}
+
+cat_wrong() {
+	for range in x 1x -- '' .. 1...2 1..x 5..3 18446744073709551615 18446744073709551616 -1; do
+		{ ctl 2 cat st digits -- "$range" && said ''; } || return 1
+	done
+}
+
+cat_empty_stream() {
+	ctl 0 append --create --lines st void </dev/null && ctl 0 cat st void && said '' && ctl 1 cat st void last && complained "has no entries"
+}
+
+ls_columns() {
+	ctl 0 ls st && awk '
+		NR == 1 { end = index($0, "NEXT") + 3; if ($0 !~ /^STREAM +FIRST +NEXT +ENTRIES +BYTES +SEGMENTS +LAST APPEND +STATE$/) bad = 1; next }
+		substr($0, end, 2) !~ /^[0-9] $/ || $NF != "ok" || $(NF - 1) !~ /^20[0-9][0-9]-[01][0-9]-[0-3][0-9]T[0-9:]+Z$/ { bad = 1 }
+		END { exit bad || NR < 5 }' out && grep -Eq '^digits +0 +10 +10 +10 +1 ' out
+}
+
+ls_human() {
+	ctl 0 ls -h st && grep -Eq '^s .* 4\.8M ' out && ctl 0 ls -h st s --from 2 --count 1 && grep -Eq '^2 +4\.8M ' out
+}
+
+ls_entries() {
+	ctl 0 ls st digits --from 3 --count 2 && [ "$(awk '{ print $1, $2 }' out | tr '\n' ';')" = 'ID SIZE;3 1;4 1;' ] &&
+		ctl 0 ls st digits --from last && [ "$(wc -l <out)" = 2 ] && ctl 0 ls st digits --from=99 && [ "$(wc -l <out)" = 1 ] &&
+		ctl 0 ls st digits --count 0 && [ "$(wc -l <out)" = 1 ] &&
+		ctl 2 ls st digits --from x && ctl 2 ls st digits --from 1..2 && ctl 2 ls st digits --count -1 && ctl 2 ls st --count 3
+}
+
+ls_json() {
+	ctl 0 ls --json st digits && json '[e["id"] for e in d["entries"]] == list(range(10)) and d["stream"] == "digits"' &&
+		json 'all(a["time_ns"] < b["time_ns"] for a, b in zip(d["entries"], d["entries"][1:]))' &&
+		ctl 0 ls --json st && json '{s["stream"]: s["entries"] for s in d["streams"]}["many"] == 5000'
+}
+
+stat_text() {
+	ctl 0 stat st digits && grep -Eq '^next id +10$' out && grep -Eq '^durable id +10$' out && grep -Eq '^tail +clean$' out && grep -Eq '^health +healthy$' out
+}
+
+stat_json() {
+	ctl 0 stat --json st digits batch && json '[s["stream"] for s in d["streams"]] == ["digits", "batch"]' &&
+		json 'd["streams"][0]["payload_bytes"] == 10 and d["streams"][0]["disk_bytes"] > 0 and d["streams"][0]["tail"] == "clean"' &&
+		ctl 0 stat --json st && json 'len(d["streams"]) == 6' && ctl 1 stat --json st digits nothing && json 'len(d["streams"]) == 1'
+}
+
+rotate_starts_a_segment() {
+	ctl 0 rotate st digits && said '' && ctl 0 stat --json st digits && json 'd["streams"][0]["active_segment_id"] == 10' &&
+		echo more | ctl 0 append st digits && said '10\n' && ctl 0 stat --json st digits && json 'd["streams"][0]["segments"] == 2' &&
+		ctl 0 cat st digits && said '0123456789more\n' && ctl 1 rotate st nothing
+}
+
+sync_works() {
+	ctl 0 sync st && said '' && ctl 0 sync st digits && ctl 1 sync st nothing && complained "no stream 'nothing'"
+}
+
+engine_options() {
+	seq 1 100 | ctl 0 append --create --lines --segment_entries=10 st small && ctl 0 stat --json st small && json 'd["streams"][0]["segments"] >= 10' &&
+		seq 1 100 | ctl 0 append --lines --segment-entries 10 --sync batch --compression=lz4 st small &&
+		ctl 0 cat -n st small && { seq 1 100; seq 1 100; } | cmp - out
+}
+
+engine_options_wrong() {
+	ctl 2 ls --sync=sometimes st && complained "sync" && ctl 2 ls --segment-size=1 st && ctl 2 ls st --segment_size && complained "needs a value" &&
+		ctl 2 ls --bogus st && complained "--bogus" && ctl 2 ls -x st && complained "-x" && ctl 2 ls --json=1 st && ctl 2 append --ro st s </dev/null
+}
+
+odd_names() {
+	local tab newline latin backslash
+	tab=$'tab\there' newline=$'new\nline' latin=$'caf\xe9' backslash='back\slash'
+	ctl 0 init odd || return 1
+	for name in "$tab" "$newline" "$latin" "$backslash" 'with space' $'\x7f\x01' 'grün' '-dash' '"quoted"' "it's"; do
+		{ printf '%s' "$name" | ctl 0 append --create odd -- "$name" && ctl 0 cat odd -- "$name" && printf '%s' "$name" | cmp - out; } || return 1
+	done
+	ctl 0 ls odd && [ "$(wc -l <out)" = 11 ] && grep -q '^tab\\x09here ' out && grep -q '^new\\x0aline ' out && grep -q '^caf\\xe9 ' out &&
+		grep -q '^back\\\\slash ' out && grep -q '^grün ' out && ! LC_ALL=C grep -q $'[\x01-\x09\x0b-\x1f\x7f]' out &&
+		ctl 1 cat odd "$newline" 7 && [ "$(wc -l <err)" = 1 ] && complained 'new\x0aline' &&
+		ctl 0 ls --json odd && json 'len(d["streams"]) == 10' &&
+		json '{s["stream"]: s.get("stream_hex") for s in d["streams"]}["caf\\xe9"] == b"caf\xe9".hex()' &&
+		json '{"tab\there", "new\nline", "gr\u00fcn", "\x7f\x01", "\"quoted\"", "back\\slash"} <= {s["stream"] for s in d["streams"] if "stream_hex" not in s}'
+}
+
+odd_store_path() {
+	local path=$'st\xff\nore'
+	ctl 0 init "$path" && ctl 0 ls --json "$path" && json 'd["store_hex"] == b"st\xff\nore".hex()' && ctl 1 cat "$path" s && [ "$(wc -l <err)" = 1 ]
+}
+
+output_errors() {
+	"$walctl" ls st >/dev/full 2>err
+	[ $? -eq 3 ] && complained "No space left" || return 1
+	"$walctl" cat st s 2 >/dev/full 2>err
+	[ $? -eq 3 ] && complained "No space left" && [ "$(wc -l <err)" = 1 ] || return 1
+	"$walctl" ls st many >/dev/full 2>err
+	[ $? -eq 3 ] && complained "No space left" && [ "$(wc -l <err)" = 1 ] || return 1
+	"$walctl" --help >/dev/full 2>err
+	[ $? -eq 3 ] || return 1
+	"$walctl" cat st s 0 >&- 2>err
+	[ $? -eq 3 ] || return 1
+	# The entry is in the stream although its id could not be told, and only once.
+	echo x | "$walctl" append --create st told >/dev/full 2>err
+	[ $? -eq 3 ] && ctl 0 ls --json st told && json 'len(d["entries"]) == 1'
+}
+
+closed_descriptors() {
+	# A file of the store must not become standard output or standard error.
+	"$walctl" append st told big >&- 2>&- <&-
+	[ $? -eq 3 ] && ctl 0 cat st told 1 && cmp out big && ctl 0 stat st
+}
+
+reader_has_enough() {
+	# Both dispositions of SIGPIPE; nothing on stderr in either.
+	[ "$("$walctl" cat st long 2>err | head -c 3)" = xxx ] && silent &&
+		[ "$( (trap '' PIPE; "$walctl" cat st long 2>err; echo "code $?" >&2) 2>code | head -c 3)" = xxx ] && silent && grep -qx 'code 0' code &&
+		[ "$( (trap '' PIPE; "$walctl" ls st many 2>err; echo "code $?" >&2) 2>code | head -c 3)" = "  I" ] && silent && grep -qx 'code 0' code
+}
+
+damage() {
+	# A byte in the middle of a sealed segment: what is intact comes out, the rest is named.
+	rm -rf bad && ctl 0 init bad && seq 100 119 | ctl 0 append --create --lines bad s && ctl 0 rotate bad s && echo more | ctl 0 append bad s || return 1
+	printf 'X' | dd of=bad/s/00000000000000000000.wal bs=1 seek=$((39 * 7 + 37)) conv=notrunc status=none
+	ctl 1 cat -n bad s && grep -qx 106 out && ! grep -qx 107 out && grep -qx 108 out && grep -qx more out && complained "entry 7 damaged" &&
+		ctl 1 cat bad s 7 && said '' && ctl 0 cat bad s 8 && said 108
+}
+
+read_only_leaves_it_alone() {
+	ctl 0 sync st || return 1
+	find st -printf '%p %s %T@ %i\n' | sort >before
+	ctl 0 ls st && ctl 0 ls st many && ctl 0 stat st && ctl 0 cat st many && find st -printf '%p %s %T@ %i\n' | sort | diff before -
+}
+
+held_by_another() {
+	local holder found=1
+	mkfifo fifo && { "$walctl" append --create st held fifo >/dev/null & holder=$!; } && exec 9>fifo || return 1
+	for _ in {1..200}; do
+		grep -qs "^$holder\$" st/LOCK && break
+		sleep 0.02
+	done
+	ctl 3 append st s /dev/null && complained "walctl: st: mounted or open by pid $holder" && complained "MOUNTPOINT/STREAM/new" &&
+		ctl 3 rotate st s && ctl 3 sync st && ctl 0 init st && ctl 0 ls st && ctl 0 cat st digits 3 && said 3 && found=0
+	exec 9>&-
+	wait "$holder"
+	rm fifo
+	return $found
+}
+
+mounted() {
+	local holder
+	"$walfs" st mnt || return 1
+	holder=$(cat st/LOCK)
+	echo through >mnt/s/new
+	ctl 3 append st s /dev/null && complained "mounted or open by pid ${holder//[!0-9]/}" &&
+		complained "write to '$dir/mnt/STREAM/new'" && ctl 0 ls st && ctl 0 stat st && ctl 0 cat st s last && said 'through\n' &&
+		fusermount3 -u mnt
+}
+
+check "usage, help, version" usage_and_help
+check "help and usage of each verb" verb_help
+check "init makes an empty store" init_makes_a_store
+check "init of a store is no failure" init_twice
+check "init refuses what is no place for a store" init_refuses
+check "init --shards" init_shards
+check "a missing store is not made" no_store
+check "append makes a stream only with --create" append_needs_create
+check "append one entry" append_one
+check "append an empty entry" append_empty
+check "append a file" append_file
+check "append --lines" append_lines
+check "append many lines" append_many_lines
+check "append lines longer than the buffer" append_long_lines
+check "append --batch" append_batch
+check "append refuses" append_wrong
+check "cat of ranges" cat_ranges
+check "cat of entries that are not there" cat_missing
+check "cat of what is no range" cat_wrong
+check "cat of a stream without entries" cat_empty_stream
+check "ls in columns" ls_columns
+check "ls -h" ls_human
+check "ls of entries" ls_entries
+check "ls --json" ls_json
+check "stat" stat_text
+check "stat --json" stat_json
+check "rotate" rotate_starts_a_segment
+check "sync" sync_works
+check "engine options in both spellings" engine_options
+check "engine options that are wrong" engine_options_wrong
+check "stream names of any bytes" odd_names
+check "a store path of any bytes" odd_store_path
+check "output that cannot be written" output_errors
+check "standard descriptors closed" closed_descriptors
+check "a reader that has enough" reader_has_enough
+check "damaged entries" damage
+check "ls, stat and cat change nothing" read_only_leaves_it_alone
+check "a store that another process has" held_by_another
+if [ -z "$walfs" ]; then
+	echo "ok $((number += 1)) - a mounted store # SKIP no walfs given"
+elif [ ! -w /dev/fuse ]; then
+	echo "ok $((number += 1)) - a mounted store # SKIP /dev/fuse is missing or not accessible"
+else
+	check "a mounted store" mounted
+fi
+echo "1..$number"
+[ "$failures" -eq 0 ]

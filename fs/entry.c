@@ -22,6 +22,7 @@ struct entry {
 	struct handle handle;
 	uint64_t id;
 	struct wal_reader *reader; /* NULL before the first read */
+	int damaged;		   /* -EBADMSG once it was found: the kernel tries each failed page again, the log need not say so */
 	uint64_t size;
 	struct job job;
 	pthread_mutex_t lock;
@@ -37,7 +38,7 @@ static int reader_get(struct entry *entry)
 	int r;
 
 	if (entry->reader)
-		return 0;
+		return entry->damaged;
 	r = wal_reader_open(entry->handle.slot->stream, entry->id, &entry->reader, &info);
 	if (r == 0)
 		entry->size = info.size;
@@ -71,6 +72,8 @@ static void read_and_reply(struct entry *entry, fuse_req_t req, size_t size, uin
 		return;
 	}
 	r = wal_reader_read(entry->reader, data, size, offset, &done);
+	if (r == -EBADMSG)
+		entry->damaged = r;
 	if (r)
 		fuse_reply_err(req, read_errno(r));
 	else

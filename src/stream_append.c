@@ -91,21 +91,20 @@ static void release(struct wal_op *op)
 
 void stream_call_back(struct wal_stream *st)
 {
-	struct wal_op *op = st->done.head;
+	struct wal_op *op;
 
-	if (!op)
+	/* A callback may submit, and come here again: then the one below on the stack goes on, so the stack does not grow with the ops. */
+	if (st->calling_back)
 		return;
-	op_list_init(&st->done);
-	pthread_mutex_unlock(&st->lock);
-	while (op) {
-		struct wal_op *next = op->internal.next;
-
+	st->calling_back = true;
+	while ((op = op_list_pop(&st->done))) {
+		pthread_mutex_unlock(&st->lock);
 		release(op);
 		op->done(op);
 		stream_unref(st); /* the op's; the caller has its own */
-		op = next;
+		pthread_mutex_lock(&st->lock);
 	}
-	pthread_mutex_lock(&st->lock);
+	st->calling_back = false;
 }
 
 /* ---- Preparing ---- */
@@ -569,7 +568,7 @@ static void write_some(struct wal_stream *st)
 	for (size_t i = 0; i < g.count; i++)
 		stream_op_finish(st, g.ops[i], result);
 	if (cut < 0)
-		stream_stop(st, cut, "taking back a failed write");
+		stream_mark_stopped(st, cut, "taking back a failed write");
 }
 
 /* ---- The holder of `writing` ---- */
@@ -579,7 +578,7 @@ static void hand_over(struct wal_stream *st)
 {
 	struct wal_op *op = st->queue.head;
 
-	if (op->done == stream_op_wakes) {
+	if (op && op->done == stream_op_wakes) {
 		struct waiting_op *waiting = container_of(op, struct waiting_op, op);
 
 		waiting->lead_write = true;
@@ -602,9 +601,17 @@ static void drain(struct wal_stream *st, bool may_block)
 	bool overshoot = false;
 	unsigned rounds = 0;
 
-	while (st->queue.head) {
+	while (st->queue.head || st->stopping) {
 		struct wal_op *op = st->queue.head;
 
+		if (st->stopping) {
+			if (!may_block) {
+				hand_over(st);
+				return;
+			}
+			stream_stop(st);
+			continue;
+		}
 		if (st->deleted || (st->health != WAL_HEALTHY && !is_sync(op))) {
 			pop_unwritten(st, st->deleted ? -ENOENT : -EIO);
 			continue;
@@ -686,7 +693,7 @@ static int wait_for(struct wal_stream *st, struct waiting_op *w)
 		} else if (w->lead_sync) {
 			w->lead_sync = false;
 			stream_sync_lead(st);
-		} else if (st->done.head) {
+		} else if (st->done.head && !st->calling_back) {
 			stream_call_back(st);
 		} else {
 			pthread_cond_wait(&w->cond, &st->lock);

@@ -84,11 +84,12 @@ static int sync_active(struct wal_stream *st)
 	return result;
 }
 
-static void mark_stopped(struct wal_stream *st, int error, const char *what)
+void stream_mark_stopped(struct wal_stream *st, int error, const char *what)
 {
 	if (st->health != WAL_HEALTHY)
 		return;
 	st->health = WAL_STOPPED;
+	st->stopping = true;
 	snprintf(st->reason, sizeof st->reason, "%s failed: %s", what, wal_strerror(error));
 }
 
@@ -106,18 +107,15 @@ void stream_sync_lead(struct wal_stream *st)
 	pthread_mutex_lock(&st->lock);
 	/* Before anyone else can sync: that would succeed and prove nothing. */
 	if (result < 0)
-		mark_stopped(st, result, "syncing the active segment");
+		stream_mark_stopped(st, result, "syncing the active segment");
 	stream_give_syncing(st);
 	if (result == 0) {
 		st->durable_id = id;
 		st->active.durable_end = end;
 		st->active.durable_frames = frames;
 		stream_advance(st);
-	} else {
-		while (st->writing)
-			pthread_cond_wait(&st->turn, &st->lock);
+	} else if (!st->writing) {
 		st->writing = true;
-		stream_stop(st, result, "syncing the active segment");
 		stream_give_writing(st);
 	}
 	stream_call_back(st);
@@ -129,14 +127,14 @@ void stream_sync_lead(struct wal_stream *st)
 	stream_kick_sync(st);
 }
 
-void stream_stop(struct wal_stream *st, int error, const char *what)
+void stream_stop(struct wal_stream *st)
 {
 	struct wal_op *op = st->commits.head;
 	bool cut = op != NULL;
 	uint64_t offset = cut ? op->internal.frame_offset : 0;
 	struct segment *segment;
 
-	mark_stopped(st, error, what);
+	st->stopping = false;
 	if (cut)
 		st->next_id = op->first_id;
 	while ((op = op_list_pop(&st->commits)))

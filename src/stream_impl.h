@@ -92,6 +92,8 @@ struct wal_stream {
 	struct op_list done;	     /* to be called back once the lock is released */
 	struct worker_task write_task;
 	struct worker_task sync_task;
+	bool calling_back;	     /* someone is at st->done */
+	bool stopping;		     /* stream_stop() is still to be called */
 	bool deleted;
 	enum wal_health health;
 	char reason[256];
@@ -131,7 +133,7 @@ void stream_publish(struct wal_stream *st);
 /* The request for the segment number `index`. Caller holds st->lock (or nobody else knows the stream). */
 struct segcache_request stream_segment_request(const struct wal_stream *st, size_t index);
 
-/* Pins the active segment. Caller holds `writing` or `syncing`, and no lock but space_lock. */
+/* Pins the active segment: of this moment, unless the caller holds `writing` or `syncing`. No lock held. */
 int stream_pin_active(struct wal_stream *st, struct segment **ret_segment);
 
 /* ---- stream_recover.c ---- */
@@ -198,9 +200,11 @@ void stream_kick_sync(struct wal_stream *st);
 void stream_sync_lead(struct wal_stream *st);
 
 /*
- * Caller holds st->lock, which is released meanwhile, and `writing`. The stream takes no more appends: what is not committed fails and is cut off the file.
+ * Caller holds st->lock. From now on the stream takes no more appends, and nobody syncs it. The rest is for the holder of `writing`, who finds st->stopping set: it
+ * calls stream_stop(), which fails what is not committed and cuts it off the file (the lock is released meanwhile).
  */
-void stream_stop(struct wal_stream *st, int error, const char *what);
+void stream_mark_stopped(struct wal_stream *st, int error, const char *what);
+void stream_stop(struct wal_stream *st);
 
 /* Caller holds st->lock: waits until nobody syncs and takes `syncing`. */
 void stream_take_syncing(struct wal_stream *st);

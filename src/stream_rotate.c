@@ -32,6 +32,7 @@ struct rotation {
 	struct segment *old;
 	int dir_fd;
 	int fd; /* the new segment's */
+	bool cut; /* the old one has been, or may have been */
 	uint64_t allocated;
 };
 
@@ -132,8 +133,9 @@ static void take_back(struct rotation *r)
 	sys_close(r->sys, &r->fd);
 	r->sys->unlinkat(r->sys, r->dir_fd, name_segment(name, r->id), 0);
 	r->sys->fsync(r->sys, r->dir_fd);
-	/* The old file goes on as far as it was cut or not, with room for what drafts have reserved. */
-	stream_cut(r->st, r->old, r->end);
+	/* The old file goes on, with room for what drafts have reserved. */
+	if (r->cut)
+		stream_cut(r->st, r->old, r->end);
 }
 
 /* Step 7. Under both locks, so that neither a reservation nor a reader sees half of it. */
@@ -175,6 +177,7 @@ out:
 /* Step 4. */
 static int cut_old(struct rotation *r)
 {
+	r->cut = true;
 	int result = r->sys->ftruncate(r->sys, r->old->fd, r->end);
 
 	return result < 0 ? result : r->sys->fsync(r->sys, r->old->fd);
@@ -252,7 +255,7 @@ int stream_rotate(struct wal_stream *st)
 	}
 	/* Before the token goes, so that nobody syncs what this found unsyncable. */
 	if (sync_failed)
-		stream_stop(st, result, "syncing the segment to be sealed");
+		stream_mark_stopped(st, result, "syncing the segment to be sealed");
 	stream_give_syncing(st);
 	stream_advance(st);
 	return sync_failed ? -EIO : result;

@@ -70,21 +70,30 @@ int stream_reserve(struct wal_stream *st, uint64_t bytes)
 	if (result < 0)
 		return result;
 
-	/* A rotation changes segments with the space lock held, so the active one stays what it is. */
-	LOCKED_SCOPE(&st->space_lock);
-	uint64_t need = st->active.end + st->reserved + bytes;
-	if (need > st->allocated && !st->no_fallocate) {
+	for (;;) {
 		struct segment *segment;
 
+		pthread_mutex_lock(&st->space_lock);
+		bool fits = st->active.end + st->reserved + bytes <= st->allocated || st->no_fallocate;
+		if (fits)
+			st->reserved += bytes;
+		pthread_mutex_unlock(&st->space_lock);
+		if (fits)
+			return 0;
+
+		/* Pinned before the lock is taken, as pinning may wait; a rotation may have come between. */
 		result = stream_pin_active(st, &segment);
 		if (result < 0)
 			return result;
-		result = extend(st, segment, need);
+		pthread_mutex_lock(&st->space_lock);
+		uint64_t need = st->active.end + st->reserved + bytes;
+		if (segment->first_id == st->active.first_id && need > st->allocated && !st->no_fallocate)
+			result = extend(st, segment, need);
+		pthread_mutex_unlock(&st->space_lock);
 		segcache_put(st->engine->segcache, segment);
+		if (result < 0)
+			return result;
 	}
-	if (result == 0)
-		st->reserved += bytes;
-	return result;
 }
 
 void stream_unreserve(struct wal_stream *st, uint64_t bytes)

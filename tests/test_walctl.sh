@@ -285,12 +285,32 @@ reader_has_enough() {
 		[ "$( (trap '' PIPE; "$walctl" ls st many 2>err; echo "code $?" >&2) 2>code | head -c 3)" = "  I" ] && silent && grep -qx 'code 0' code
 }
 
-damage() {
+damaged_entry() {
 	# A byte in the middle of a sealed segment: what is intact comes out, the rest is named.
-	rm -rf bad && ctl 0 init bad && seq 100 119 | ctl 0 append --create --lines bad s && ctl 0 rotate bad s && echo more | ctl 0 append bad s || return 1
+	ctl 0 init bad && seq 100 119 | ctl 0 append --create --lines bad s && ctl 0 rotate bad s && echo more | ctl 0 append bad s || return 1
 	printf 'X' | dd of=bad/s/00000000000000000000.wal bs=1 seek=$((39 * 7 + 37)) conv=notrunc status=none
 	ctl 1 cat -n bad s && grep -qx 106 out && ! grep -qx 107 out && grep -qx 108 out && grep -qx more out && complained "entry 7 damaged" &&
-		ctl 1 cat bad s 7 && said '' && ctl 0 cat bad s 8 && said 108
+		ctl 1 cat bad s 7 && said '' && ctl 0 cat bad s 8 && said 108 || return 1
+	# Without its sidecar it is found by listing too.
+	rm bad/s/*.meta
+	ctl 1 ls bad && grep -Eq '^s +0 +21 +21 +62 +2 ' out && complained "ids 7 to 7" &&
+		ctl 1 ls bad s && grep -Eq '^ 7 +-  damaged$' out && grep -Eq '^ 8 +3  ' out &&
+		ctl 1 ls --json bad s --from 7 --count 1 && json 'd["entries"] == [{"id": 7, "count": 1, "damaged": True}]' &&
+		ctl 1 stat --json bad && json 'd["streams"][0]["entries"] == 21' && ctl 0 ls bad s --from 8
+}
+
+damaged_stream() {
+	# Entries that later ones vouch for, in the active segment: the stream takes no appends.
+	ctl 0 init worse || return 1
+	for i in 0 1 2; do echo $i | ctl 0 append --create worse s || return 1; done
+	echo good | ctl 0 append --create worse other
+	printf 'X' | dd of=worse/s/00000000000000000000.wal bs=1 seek=36 conv=notrunc status=none
+	rm worse/s/*.meta
+	ctl 1 ls worse && grep -Eq '^s .* (damaged|read-only)$' out && grep -Eq '^other .* ok$' out &&
+		ctl 1 stat worse s && grep -Eq '^health +read-only: ..' out && grep -Eq '^tail +damaged at offset 0, [0-9]+ bytes$' out &&
+		ctl 1 stat --json worse s && json 'd["streams"][0]["health"] == "read-only" and len(d["streams"][0]["reason"]) > 10' &&
+		ctl 0 stat worse other && ctl 0 cat worse other && said 'good\n' && ctl 1 cat worse s && said '1\n2\n' &&
+		echo x | ctl 1 append worse s && complained "takes no changes"
 }
 
 read_only_leaves_it_alone() {
@@ -359,7 +379,8 @@ check "a store path of any bytes" odd_store_path
 check "output that cannot be written" output_errors
 check "standard descriptors closed" closed_descriptors
 check "a reader that has enough" reader_has_enough
-check "damaged entries" damage
+check "a damaged entry" damaged_entry
+check "a damaged stream" damaged_stream
 check "ls, stat and cat change nothing" read_only_leaves_it_alone
 check "a store that another process has" held_by_another
 if [ -z "$walfs" ]; then

@@ -159,20 +159,34 @@ static void wave_op_done(struct wal_op *op)
 	pthread_mutex_unlock(&wave->lock);
 }
 
+/* How many ops from number `i` on ended with the same result. */
+static size_t same_results(const struct wave *wave, size_t i)
+{
+	size_t count = 1;
+
+	while (i + count < wave->count && wave->ops[i + count].result == wave->ops[i].result)
+		count++;
+	return count;
+}
+
 static enum exit_code report_wave(const struct append *append, const struct wave *wave)
 {
 	enum exit_code code = EXIT_OK;
-	char what[64];
+	size_t count;
 
-	for (size_t i = 0; i < wave->count; i++) {
-		const struct wal_op *op = &wave->ops[i];
+	for (size_t i = 0; i < wave->count; i += count) {
+		uint64_t line = wave->line_number + i;
+		int result = wave->ops[i].result;
+		char what[96];
 
-		if (op->result == 0) {
-			fprintf(append->command->out, "%" PRIu64 "\n", op->first_id);
+		count = same_results(wave, i);
+		if (result < 0) {
+			snprintf(what, sizeof(what), "lines %" PRIu64 " to %" PRIu64 " not appended", line, line + count - 1);
+			code = exit_code_worse(code, command_fail_stream(append->command, result, append->stream, what));
 			continue;
 		}
-		snprintf(what, sizeof(what), "line %" PRIu64 " not appended", wave->line_number + i);
-		code = exit_code_worse(code, command_fail_stream(append->command, op->result, append->stream, what));
+		for (size_t k = i; k < i + count; k++)
+			fprintf(append->command->out, "%" PRIu64 "\n", wave->ops[k].first_id);
 	}
 	/* Who feeds lines through a pipe wants each id when it is known. That it fails shows at the end: what can be appended still is. */
 	fflush(append->command->out);

@@ -79,7 +79,7 @@ static enum exit_code list_stream(const struct command *command, struct wal_stor
 	return stat_is_damaged(&stat) ? EXIT_LACKING : EXIT_OK;
 }
 
-static enum exit_code list_streams(const struct command *command, struct wal_store *store)
+static enum exit_code list_streams(struct command *command, struct wal_store *store)
 {
 	struct table table = { .columns = stream_columns, .column_count = STREAM_COLUMNS };
 	struct json json = { .file = command->out };
@@ -106,7 +106,7 @@ static enum exit_code list_streams(const struct command *command, struct wal_sto
 	}
 	table_release(&table);
 	free(names);
-	return code;
+	return command_met_damage(command) ? exit_code_worse(code, EXIT_LACKING) : code;
 }
 
 /* ---- The entries of one stream ---- */

@@ -67,7 +67,7 @@ static enum exit_code stat_stream(const struct command *command, struct wal_stor
 	return stat_is_damaged(&stat) ? EXIT_LACKING : EXIT_OK;
 }
 
-static enum exit_code stat_streams(const struct command *command, struct wal_store *store, char **names, size_t count)
+static enum exit_code stat_streams(struct command *command, struct wal_store *store, char **names, size_t count)
 {
 	struct json json = { .file = command->out };
 	bool as_json = command->given[OPT_JSON];
@@ -84,7 +84,7 @@ static enum exit_code stat_streams(const struct command *command, struct wal_sto
 		json_close(&json, ']');
 		json_close(&json, '}');
 	}
-	return code;
+	return command_met_damage(command) ? exit_code_worse(code, EXIT_LACKING) : code;
 }
 
 static enum exit_code run_stat(struct command *command)

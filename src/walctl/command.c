@@ -321,15 +321,40 @@ enum exit_code command_run(const struct verb *verb, int argc, char **argv, FILE 
 		return EXIT_OK;
 	}
 	code = take_operands(&command, argc - optind, argv + optind);
-	return code ? code : verb->run(&command);
+	if (!code) {
+		pthread_mutex_init(&command.log.lock, NULL);
+		code = verb->run(&command);
+		pthread_mutex_destroy(&command.log.lock);
+	}
+	return code;
 }
 
 /* ---- The store ---- */
 
 static void print_log(void *arg, enum wal_log_level level, const char *message)
 {
-	if (level <= WAL_LOG_WARNING)
-		command_say(arg, "%s", message);
+	struct command *command = arg;
+	struct command_log *log = &command->log;
+
+	if (level > WAL_LOG_WARNING)
+		return;
+	pthread_mutex_lock(&log->lock);
+	if (strncmp(log->last, message, sizeof(log->last) - 1))
+		command_say(command, "%s", message);
+	snprintf(log->last, sizeof(log->last), "%s", message);
+	log->damage |= level == WAL_LOG_ERROR;
+	pthread_mutex_unlock(&log->lock);
+}
+
+bool command_met_damage(struct command *command)
+{
+	bool damage;
+
+	pthread_mutex_lock(&command->log.lock);
+	damage = command->log.damage;
+	command->log.damage = false;
+	pthread_mutex_unlock(&command->log.lock);
+	return damage;
 }
 
 /* Where the store is mounted: its path is the mount's source unless fsname was given. NULL if that is not to be found; free it. */
@@ -386,7 +411,10 @@ enum exit_code command_open_store(struct command *command, struct wal_store **re
 	command->options.log = print_log;
 	command->options.log_arg = command;
 	r = wal_store_open(command->store_path, &command->options, ret_store, &error);
-	return r < 0 ? fail_open(command, r, &error) : EXIT_OK;
+	if (r < 0)
+		return fail_open(command, r, &error);
+	command_met_damage(command); /* in streams that this may not be about */
+	return EXIT_OK;
 }
 
 enum exit_code command_close_store(const struct command *command, struct wal_store *store, enum exit_code code)

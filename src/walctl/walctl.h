@@ -8,6 +8,7 @@
 #ifndef WALCTL_H
 #define WALCTL_H
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "wal.h"
@@ -43,6 +44,14 @@ struct verb {
 
 extern const struct verb verb_init, verb_ls, verb_stat, verb_append, verb_cat, verb_rotate, verb_sync;
 
+/* What the library reports while a store is open, from any thread. */
+struct command_log {
+	pthread_mutex_t lock;
+	/* protected by lock */
+	char last[1024]; /* a damaged entry is met more than once on the way to it: the same line is not said again */
+	bool damage;	 /* something was lost, since it was last asked */
+};
+
 /* One call of the tool. */
 struct command {
 	const struct verb *verb;
@@ -51,6 +60,7 @@ struct command {
 	char **operands; /* what follows STORE, NULL-terminated */
 	int operand_count;
 	struct wal_options options;
+	struct command_log log;
 	const char *given[VERB_OPTIONS_MAX]; /* the option's value, "" for a flag, NULL if it was not given */
 };
 
@@ -74,6 +84,9 @@ enum exit_code command_open_store(struct command *command, struct wal_store **re
 
 /* Closes it; returns `code`, or what closing came to if `code` is EXIT_OK. */
 enum exit_code command_close_store(const struct command *command, struct wal_store *store, enum exit_code code);
+
+/* True if the library reported damage since the store was opened, or since the last call. */
+bool command_met_damage(struct command *command);
 
 /* Opens a stream; a missing one is EXIT_LACKING. */
 enum exit_code command_open_stream(const struct command *command, struct wal_store *store, const char *name, unsigned flags,

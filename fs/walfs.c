@@ -20,6 +20,8 @@ int walfs_open(struct walfs *fs, const char *store_path, struct wal_error *err)
 
 	options.log = report_wal;
 	options.log_arg = fs->report;
+	/* Who unmounts and mounts again at once meets the one before still closing. */
+	options.lock_wait_ms = 2000;
 	r = wal_store_open(store_path, &options, &fs->store, err);
 	if (r < 0)
 		return r;

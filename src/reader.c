@@ -127,10 +127,9 @@ static int verify(struct wal_reader *r, struct stream_view *view)
 			return result;
 		crc = crc32_update(crc, buffer, n);
 	}
-	if (crc != h.crc)
-		return stream_damaged(r->stream, view->segment, &r->e, "the checksum of its header", "another checksum");
-	r->verified = true;
-	return 0;
+	result = stream_check_crc(r->stream, view->segment, &r->e, &h, crc);
+	r->verified = result == 0;
+	return result;
 }
 
 static int unpacking_restart(struct unpacking *u)

@@ -29,6 +29,7 @@
 
 enum {
 	LOCK_BYTES = 64,
+	LOCK_POLL_MS = 10,
 	WORKERS_MAX = 4,
 	BUCKETS_MIN = 64,
 };
@@ -303,6 +304,10 @@ static int take_lock(struct wal_store *store, struct wal_error *err)
 		return error_set(err, fd, NAME_LOCK, "'%s': cannot open its LOCK file for writing: %s", store->path, wal_strerror(fd));
 	store->lock_fd = fd;
 	int result = env->sys->flock(env->sys, fd, LOCK_EX | LOCK_NB);
+	for (uint32_t waited = 0; result == -EWOULDBLOCK && waited < env->opts.lock_wait_ms; waited += LOCK_POLL_MS) {
+		usleep(LOCK_POLL_MS * 1000);
+		result = env->sys->flock(env->sys, fd, LOCK_EX | LOCK_NB);
+	}
 	if (result == -EWOULDBLOCK) {
 		pid_t pid = read_lock(env, text) == 0 ? (pid_t)strtol(text, NULL, 10) : 0;
 

@@ -100,6 +100,8 @@ struct wal_stream {
 	enum wal_tail_state tail;
 	uint64_t tail_offset;
 	uint64_t tail_bytes;
+	uint64_t reported_segment;   /* the damaged frame that was last logged, */
+	uint64_t reported_offset;    /* + 1, so that 0 is none */
 	struct meta_writer meta;     /* the sidecar's state; meta.block holds its last block as far as it is published */
 	uint8_t *meta_work;	     /* the other block buffer: the holder of `writing` works in it; NULL until it does */
 	uint64_t *sums;		     /* payload bytes before each segment, as far as known; see stream_stat.c */
@@ -256,8 +258,11 @@ void stream_view_release(struct stream_view *view);
 /* The entry in the view. -EBADMSG if it lies in a gap; its bounds are then in *ret. */
 int stream_view_find(struct stream_view *view, uint64_t id, struct meta_cursor *c, struct meta_entry *ret);
 
-/* Logs that the frame of `e` can't be read; returns -EBADMSG. */
+/* Logs that the frame of `e` can't be read, unless that is the last thing that was logged of the stream; returns -EBADMSG. */
 int stream_damaged(struct wal_stream *st, const struct segment *segment, const struct meta_entry *e, const char *expected, const char *found);
+
+/* 0 if the crc computed is that of the header, else as stream_damaged(). */
+int stream_check_crc(struct wal_stream *st, const struct segment *segment, const struct meta_entry *e, const struct frame_header *h, uint32_t crc);
 
 enum { FRAME_BYTES_LARGE = 4 << 20 }; /* frames above this are not read whole, nor kept in the block cache */
 

@@ -116,16 +116,24 @@ int wal_stream_lookup(struct wal_stream *st, uint64_t id, struct wal_entry_info 
 
 int stream_damaged(struct wal_stream *st, const struct segment *segment, const struct meta_entry *e, const char *expected, const char *found)
 {
-	log_write(&st->engine->env.log, WAL_LOG_ERROR,
-		  "stream '%s': id %" PRIu64 " can't be read: segment %020" PRIu64 ".wal, frame at offset %" PRIu64 ": expected %s, found %s", st->name,
-		  e->id, segment->first_id, e->frame_offset, expected, found);
+	pthread_mutex_lock(&st->lock);
+	bool again = st->reported_segment == segment->first_id && st->reported_offset == e->frame_offset + 1;
+	st->reported_segment = segment->first_id;
+	st->reported_offset = e->frame_offset + 1;
+	pthread_mutex_unlock(&st->lock);
+	if (!again)
+		log_write(&st->engine->env.log, WAL_LOG_ERROR,
+			  "stream '%s': id %" PRIu64 " can't be read: segment %020" PRIu64 ".wal, frame at offset %" PRIu64 ": expected %s, found %s",
+			  st->name, e->id, segment->first_id, e->frame_offset, expected, found);
 	return -EBADMSG;
 }
 
-static int damaged_crc(struct wal_stream *st, const struct segment *segment, const struct meta_entry *e, const struct frame_header *h, uint32_t crc)
+int stream_check_crc(struct wal_stream *st, const struct segment *segment, const struct meta_entry *e, const struct frame_header *h, uint32_t crc)
 {
 	char expected[32], found[32];
 
+	if (crc == h->crc)
+		return 0;
 	snprintf(expected, sizeof expected, "crc %08" PRIx32, h->crc);
 	snprintf(found, sizeof found, "crc %08" PRIx32, crc);
 	return stream_damaged(st, segment, e, expected, found);
@@ -187,7 +195,7 @@ static int fetch_checked(struct stream_view *view, const struct meta_entry *e, s
 		return result;
 	uint32_t crc = frame_crc_begin(ret_h->start_id, ret_h->entry_count, ret_h->type, ret_h->disk_size);
 	crc = crc32_update(crc, *ret + FRAME_HEADER_BYTES, ret_h->disk_size);
-	return crc == ret_h->crc ? 0 : damaged_crc(view->stream, view->segment, e, ret_h, crc);
+	return stream_check_crc(view->stream, view->segment, e, ret_h, crc);
 }
 
 /* How large the payload is when it is decompressed. The header's figure is only a hint: it is outside the checksum. */

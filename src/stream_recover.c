@@ -27,7 +27,6 @@
 #include "stream_impl.h"
 
 #define NSEC_PER_SEC 1000000000
-#define OLD_META_MAX (64ull << 20) /* times of more than this many bytes of sidecar are not worth the memory */
 
 enum {
 	TORN_FILES_MAX = 10000,
@@ -55,12 +54,10 @@ struct recovery {
 	uint64_t size;
 	int64_t mtime;
 	int meta_fd;
-	const uint8_t *old; /* the sidecar as it was, mapped */
-	uint64_t old_size;
-	uint64_t durable;   /* it says that the segment is durable so far */
-	uint8_t *old_copy;
-	struct meta_view old_view;
-	uint64_t kept_blocks;
+	struct meta_view old; /* the sidecar as it was, mapped: as many blocks as are of use */
+	uint64_t old_size;    /* of the map */
+	uint64_t durable;     /* it says that the segment is durable so far */
+	uint64_t kept_blocks; /* of it; the new ones follow, in st->meta_fd as long as it is not clear what becomes of them */
 	struct scan scan;
 	struct rebuild r;
 	unsigned rereads; /* of the same place, read-only */
@@ -178,34 +175,32 @@ static int agree(struct recovery *rec)
 
 /* ---- The active segment's sidecar ---- */
 
+/*
+ * New blocks go to a temporary file. They replace those of the sidecar when it is clear that the stream is healthy: what the sidecar of a damaged one says of
+ * durability must stay as it is, or the next open would find nothing wrong.
+ */
 static int write_block(struct rebuild *r, uint64_t block_no, const uint8_t block[META_BLOCK_BYTES])
 {
 	struct recovery *rec = container_of(r, struct recovery, r);
 	struct wal_stream *st = rec->st;
 
-	/* Read-only, or for want of room, the sidecar is made in a temporary file; the blocks before go with it, so that all are in one. */
-	if ((read_only(rec) || rec->meta_fd < 0) && st->meta_fd < 0) {
-		int result = rec->sys->tmpfile(rec->sys, -1);
+	if (st->meta_fd < 0) {
+		int fd = rec->sys->tmpfile(rec->sys, -1);
 
-		if (result < 0)
-			return result;
-		st->meta_fd = result;
-		if (rec->kept_blocks > 0)
-			result = sys_pwrite_full(rec->sys, st->meta_fd, rec->old, (size_t)rec->kept_blocks * META_BLOCK_BYTES, 0);
-		if (result < 0)
-			return result;
+		if (fd < 0)
+			return fd;
+		st->meta_fd = fd;
 	}
-	return sys_pwrite_full(rec->sys, st->meta_fd >= 0 ? st->meta_fd : rec->meta_fd, block, META_BLOCK_BYTES, block_no * META_BLOCK_BYTES);
+	return sys_pwrite_full(rec->sys, st->meta_fd, block, META_BLOCK_BYTES, block_no * META_BLOCK_BYTES);
 }
 
-/* Maps the sidecar there is, if there is one that can be of any use, and finds its last intact block. */
-static int load_old_meta(struct recovery *rec, uint64_t *ret_blocks)
+/* Maps the sidecar there is, if there is one that can be of any use, up to its last intact block. */
+static int load_old_meta(struct recovery *rec)
 {
 	char name[NAME_SEGMENT_MAX];
 	struct stat sb;
 	void *data;
 
-	*ret_blocks = 0;
 	rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), read_only(rec) ? O_RDONLY : O_RDWR | O_CREAT, 0600);
 	if (rec->meta_fd < 0)
 		return read_only(rec) || rec->meta_fd == -ENOSPC || rec->meta_fd == -EDQUOT ? 0 : rec->meta_fd;
@@ -216,72 +211,64 @@ static int load_old_meta(struct recovery *rec, uint64_t *ret_blocks)
 	result = rec->sys->mmap(rec->sys, rec->meta_fd, blocks * META_BLOCK_BYTES, &data);
 	if (result < 0)
 		return result;
-	rec->old = data;
 	rec->old_size = blocks * META_BLOCK_BYTES;
-	while (blocks > 0 && !meta_block_valid(rec->old + (blocks - 1) * META_BLOCK_BYTES, rec->id))
+	rec->old = (struct meta_view){ .segment_id = rec->id, .map = data, .verified = calloc(1, blocks / 8 + 1) };
+	if (!rec->old.verified)
+		return -ENOMEM;
+	while (blocks > 0 && !meta_block_valid(rec->old.map + (blocks - 1) * META_BLOCK_BYTES, rec->id))
 		blocks--;
-	*ret_blocks = blocks;
+	rec->old.map_blocks = blocks;
 	return 0;
 }
 
-/* A view of blocks `from` … `to` - 1 that stays when they are written over. Without it entries only get other times. */
-static const struct meta_view *copy_old_meta(struct recovery *rec, uint64_t from, uint64_t to)
+static const uint8_t *old_block(const struct recovery *rec, uint64_t no)
 {
-	uint64_t count = to - from, bytes = count * META_BLOCK_BYTES;
-
-	if (count == 0 || bytes > OLD_META_MAX)
-		return NULL;
-	rec->old_copy = calloc(1, bytes + count / 8 + 1);
-	if (!rec->old_copy)
-		return NULL;
-	memcpy(rec->old_copy, rec->old + from * META_BLOCK_BYTES, bytes);
-	rec->old_view = (struct meta_view){
-		.segment_id = rec->id,
-		.map = rec->old_copy,
-		.map_blocks = count,
-		.verified = (_Atomic uint8_t *)(rec->old_copy + bytes),
-	};
-	return &rec->old_view;
+	return rec->old.map + no * META_BLOCK_BYTES;
 }
 
-/* Puts the rebuild where the sidecar's word ends: behind the last frame that it says is durable. */
+/*
+ * Puts the rebuild behind the last frame that the sidecar says is durable. A frame whose lengths go on in further blocks has its end in none of those before the
+ * last, so the search goes back to one in which a frame begins.
+ */
+static int resume_rebuild(struct recovery *rec)
+{
+	struct meta_cursor c;
+	struct meta_pos start;
+	int result = meta_cursor_seek(&c, &rec->old, META_BY_FRAME_OFFSET, rec->durable);
+
+	if (result != 0)
+		return -EBADMSG;
+	for (uint64_t no = c.block + 1; no > 0; no--) {
+		result = rebuild_resume(&rec->r, rec->id, no - 1, old_block(rec, no - 1), rec->durable);
+		if (result == 0) {
+			rec->kept_blocks = no - 1;
+			return 0;
+		}
+		meta_block_header(old_block(rec, no - 1), &start, NULL);
+		if (start.entry_count == 0)
+			break;
+	}
+	return -EBADMSG;
+}
+
 static int begin_rebuild(struct recovery *rec)
 {
-	uint64_t blocks, resume = 0;
-	int result = load_old_meta(rec, &blocks);
+	struct meta_pos pos;
+	int result = load_old_meta(rec);
 
 	if (result < 0)
 		return result;
 	rec->r = (struct rebuild){ .scan = &rec->scan, .write = write_block, .fallback_time = rec->mtime };
-	if (blocks > 0) {
-		struct meta_pos pos;
-		CLEANUP_FREE uint8_t *verified = calloc(1, blocks / 8 + 1);
-		struct meta_view view = { .segment_id = rec->id, .map = rec->old, .map_blocks = blocks, .verified = (_Atomic uint8_t *)verified };
-		struct meta_cursor c;
-
-		if (!verified)
-			return -ENOMEM;
-		meta_block_header(rec->old + (blocks - 1) * META_BLOCK_BYTES, &pos, &rec->durable);
-		result = rec->durable <= rec->size ? meta_cursor_seek(&c, &view, META_BY_FRAME_OFFSET, rec->durable) : WAL_NOT_FOUND;
-		/* A frame whose lengths begin in this block and go on in the next has its boundary behind: then the block before will do. */
-		for (uint64_t no = result == 0 ? c.block + 1 : 0; no > 0; no--) {
-			result = rebuild_resume(&rec->r, rec->id, no - 1, rec->old + (no - 1) * META_BLOCK_BYTES, rec->durable);
-			if (result == 0) {
-				resume = no - 1;
-				break;
-			}
-			struct meta_pos start;
-			meta_block_header(rec->old + (no - 1) * META_BLOCK_BYTES, &start, NULL);
-			if (start.entry_count == 0)
-				break;
-		}
-		if (result == 0)
-			rec->kept_blocks = resume;
+	result = -EBADMSG;
+	if (rec->old.map_blocks > 0) {
+		meta_block_header(old_block(rec, rec->old.map_blocks - 1), &pos, &rec->durable);
+		if (rec->durable <= rec->size)
+			result = resume_rebuild(rec);
 	}
-	if (blocks == 0 || result != 0)
+	if (result < 0)
 		rebuild_begin(&rec->r, rec->id, NULL, 0);
-	if (rec->r.writer.at.frame_offset < rec->size)
-		rec->r.old = copy_old_meta(rec, resume, blocks);
+	if (rec->old.map_blocks > 0)
+		rec->r.old = &rec->old;
 	return 0;
 }
 
@@ -502,25 +489,49 @@ static int open_file(struct recovery *rec)
 	return 0;
 }
 
+/* The new blocks take the place of the old ones, and the last one says that all before it is durable. Costs the next open some time if it fails. */
+static int replace_meta(struct recovery *rec)
+{
+	const struct meta_writer *w = &rec->r.writer;
+	struct wal_stream *st = rec->st;
+	uint8_t block[META_BLOCK_BYTES];
+	int result = rec->meta_fd < 0 ? -ENOSPC : 0;
+
+	for (uint64_t no = rec->kept_blocks; no < w->block_no && result == 0; no++) {
+		ssize_t n = sys_pread_full(rec->sys, st->meta_fd, block, sizeof block, no * META_BLOCK_BYTES);
+
+		result = n < 0 ? (int)n : n < META_BLOCK_BYTES ? -EIO : sys_pwrite_full(rec->sys, rec->meta_fd, block, sizeof block, no * META_BLOCK_BYTES);
+	}
+	memcpy(block, rec->r.block, sizeof block);
+	meta_block_seal(block, w->used, w->at.frame_offset);
+	if (result == 0)
+		result = sys_pwrite_full(rec->sys, rec->meta_fd, block, sizeof block, w->block_no * META_BLOCK_BYTES);
+	if (result == 0)
+		result = rec->sys->ftruncate(rec->sys, rec->meta_fd, (w->block_no + 1) * META_BLOCK_BYTES);
+	if (result == 0)
+		sys_close(rec->sys, &st->meta_fd);
+	return result;
+}
+
 /* Everything that was found is made durable, and the sidecar says so. */
 static int settle(struct recovery *rec)
 {
+	struct wal_stream *st = rec->st;
 	uint64_t end = rec->r.writer.at.frame_offset;
-	uint8_t block[META_BLOCK_BYTES];
+	bool healthy = !read_only(rec) && st->health == WAL_HEALTHY;
 
-	if (read_only(rec) || (end == rec->durable && end == rec->size))
+	if (healthy && end == rec->durable && end == rec->size)
 		return 0;
-	rec->st->touched = true;
-	int result = end > rec->durable ? rec->sys->fdatasync(rec->sys, rec->fd) : 0;
-	if (result < 0) {
-		go_read_only(rec->st, "syncing what was found after a crash failed");
-		return 0;
+	if (healthy && end > rec->durable && rec->sys->fdatasync(rec->sys, rec->fd) < 0) {
+		go_read_only(st, "syncing what was found after a crash failed");
+		healthy = false;
 	}
-	/* A cache: what goes wrong with it costs the next open some time. */
-	memcpy(block, rec->r.block, sizeof block);
-	meta_block_seal(block, rec->r.writer.used, end);
-	if (rec->meta_fd >= 0 && sys_pwrite_full(rec->sys, rec->meta_fd, block, sizeof block, rec->r.writer.block_no * META_BLOCK_BYTES) == 0)
-		rec->sys->ftruncate(rec->sys, rec->meta_fd, (rec->r.writer.block_no + 1) * META_BLOCK_BYTES);
+	st->touched = healthy;
+	if (healthy && replace_meta(rec) == 0)
+		return 0;
+	/* The temporary file, if it was needed, is the sidecar until the store is closed. */
+	if (st->meta_fd >= 0 && rec->kept_blocks > 0)
+		return sys_pwrite_full(rec->sys, st->meta_fd, rec->old.map, (size_t)rec->kept_blocks * META_BLOCK_BYTES, 0);
 	return 0;
 }
 
@@ -543,11 +554,10 @@ static void take_over(struct recovery *rec)
 
 static void forget_active(struct recovery *rec)
 {
-	if (rec->old)
-		rec->sys->munmap(rec->sys, (void *)rec->old, rec->old_size);
-	rec->old = NULL;
-	free(rec->old_copy);
-	rec->old_copy = NULL;
+	if (rec->old.map)
+		rec->sys->munmap(rec->sys, (void *)rec->old.map, rec->old_size);
+	free((void *)rec->old.verified);
+	rec->old = (struct meta_view){ 0 };
 	scan_release(&rec->scan);
 	sys_close(rec->sys, &rec->fd);
 	sys_close(rec->sys, &rec->meta_fd);

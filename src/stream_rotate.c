@@ -282,6 +282,8 @@ int stream_finish(struct wal_stream *st)
 	struct sys *sys = st->engine->env.sys;
 	struct segment *segment;
 
+	if (st->health == WAL_STOPPED)
+		return -EIO; /* what was not durable when it stopped may be lost */
 	if (st->engine->env.opts.ro || !st->touched || st->health != WAL_HEALTHY || st->deleted)
 		return 0;
 	int result = stream_pin_active(st, &segment);

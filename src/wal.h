@@ -149,6 +149,8 @@ struct wal_options {
 	bool ro;
 	/* Do not create the store: a missing or empty directory is -ENOENT. */
 	bool no_create;
+	/* How long to wait for a lock that another process holds, in milliseconds: one that is just closing the store gives it back in a moment. */
+	uint32_t lock_wait_ms;
 	/* Called for each event, from any thread, never with a lock held that a libwal call needs. `message` is one line without newline, valid during
 	 * the call. NULL: silent. */
 	void (*log)(void *log_arg, enum wal_log_level level, const char *message);

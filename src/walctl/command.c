@@ -410,6 +410,7 @@ enum exit_code command_open_store(struct command *command, struct wal_store **re
 	command->options.no_create = true;
 	command->options.log = print_log;
 	command->options.log_arg = command;
+	command->options.lock_wait_ms = 1000; /* for a mount that was just ended and is still closing */
 	r = wal_store_open(command->store_path, &command->options, ret_store, &error);
 	if (r < 0)
 		return fail_open(command, r, &error);

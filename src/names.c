@@ -27,6 +27,12 @@ char *name_torn(char *buf, uint64_t first_id, unsigned n)
 	return buf;
 }
 
+char *name_damaged(char *buf, uint64_t first_id, unsigned n)
+{
+	snprintf(buf, NAME_SEGMENT_MAX, "%0*" PRIu64 SEGMENT_SUFFIX ".damaged.%u", ID_DIGITS, first_id, n);
+	return buf;
+}
+
 /* Digits up to the first other byte, at most ID_DIGITS of them; returns how many, 0 if there is none or they do not fit 64 bits. */
 static size_t scan_id(const char *text, uint64_t *ret_id)
 {

@@ -53,7 +53,7 @@ static int64_t frame_time(struct rebuild *r, const struct frame_header *h)
 		else
 			result = meta_find(&r->old_cursor, r->old, h->start_id, &entry);
 		r->old_usable = result == 0;
-		if (result == 0 && !entry.gap && entry.id == h->start_id && entry.frame_offset == at->frame_offset && entry.index == 0) {
+		if (result == 0 && !entry.gap && entry.id == h->start_id && entry.frame_offset == at->frame_offset + r->old_shift && entry.index == 0) {
 			time = entry.time_ns;
 			for (uint32_t i = 1; i < h->entry_count && r->old_usable; i++)
 				r->old_usable = meta_cursor_next(&r->old_cursor, &entry) == 0;

@@ -12,6 +12,7 @@ struct rebuild {
 	int out_fd; /* the sidecar */
 	/* The blocks there were, for their times; NULL: none. They may hold anything. */
 	const struct meta_view *old;
+	uint64_t old_shift; /* a frame stood this much further on in the segment that they tell of */
 	/* Entries without a known time get this, and their id in nanoseconds so that no two are equal. */
 	int64_t fallback_time;
 	struct meta_writer writer;

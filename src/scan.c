@@ -304,6 +304,25 @@ int scan_find(struct scan *scan, uint64_t from, uint64_t id_min, uint64_t id_end
 	}
 }
 
+int scan_vouched(struct scan *scan, uint64_t offset, uint64_t id)
+{
+	/* The valid frames behind the bad bytes and before the one that is asked: if no more than those were unsynced when it was written, what lies
+	 * before them was not. */
+	uint64_t passed = 0;
+
+	for (uint64_t from = offset;;) {
+		struct frame_header h;
+		int result = scan_find(scan, from, 0, UINT64_MAX, &from, &h);
+
+		if (result == WAL_END || result < 0)
+			return result < 0 ? result : 0;
+		if (result == WAL_TIMEOUT || !h.marked || h.start_id < id || (h.unsynced < FRAME_UNSYNCED_UNKNOWN && h.unsynced <= passed))
+			return 1;
+		passed++;
+		from += FRAME_HEADER_BYTES + (uint64_t)h.disk_size;
+	}
+}
+
 static int zero_piece(void *arg, const uint8_t *data, size_t size)
 {
 	(void)arg;

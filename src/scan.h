@@ -53,6 +53,12 @@ int scan_lengths(struct scan *scan, uint64_t offset, const struct frame_header *
  */
 int scan_find(struct scan *scan, uint64_t from, uint64_t id_min, uint64_t id_end, uint64_t *ret_offset, struct frame_header *ret_header);
 
+/*
+ * Whether a frame behind the bad bytes at `offset`, where id `id` was to come, says that they had been durable (see above). 1, 0 or < 0. A search that is
+ * given up counts as 1.
+ */
+int scan_vouched(struct scan *scan, uint64_t offset, uint64_t id);
+
 /* 1 if all bytes in [from, to) are zero, 0 if not. */
 int scan_is_zero(struct scan *scan, uint64_t from, uint64_t to);
 

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A store: the root directory, its lock, and the table of its streams.
- *
- * LOCK holds the pid of the process that has the store open for writing, and on its second line what the directory is; it stays when the store is closed. The
- * lock itself is an flock, so it ends with the process, however that ends.
+ * A store: its root and the table of its streams.
  *
  * The crash order of making a stream: directory, segment file (fsync), segments.idx (fsync, rename, fsync of the directory), fsync of the root. A crash may leave an empty
  * directory, which is taken over when the stream is made again. Of deleting one: head.state, sidecar and segment, then segments.idx, the directory, fsync
@@ -11,25 +8,19 @@
  */
 #include "store.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include "cleanup.h"
 #include "names.h"
 #include "options.h"
+#include "root.h"
 #include "stream_impl.h"
 
-#define LOCK_TEXT "libwal store\n"
-
 enum {
-	LOCK_BYTES = 64,
-	LOCK_POLL_MS = 10,
 	WORKERS_MAX = 4,
 	BUCKETS_MIN = 64,
 };
@@ -42,7 +33,7 @@ struct stream_slot {
 struct wal_store {
 	struct engine engine;
 	char *path;
-	int lock_fd;
+	struct root root;
 
 	/* Makes and deletes streams one at a time; held over system calls. Before `lock`. */
 	pthread_mutex_t change_lock;
@@ -136,209 +127,30 @@ static void remove_stream(struct wal_store *store, struct wal_stream *st)
 	stream_unref(st);
 }
 
-/* ---- What the root holds ---- */
-
-struct root_survey {
-	struct wal_store *store;
-	bool lock_file;
-	bool checkpoints; /* HEAD or checkpoints.log: an ironwal root with shards */
-	bool others;
-	char **dirs;
-	size_t dir_count;
-};
-
-static int visit_root(void *arg, const char *name, unsigned char type)
-{
-	struct root_survey *survey = arg;
-	const struct env *env = &survey->store->engine.env;
-	struct stat sb;
-
-	if (type == DT_UNKNOWN && env->sys->fstatat(env->sys, env->root_fd, name, &sb) == 0)
-		type = S_ISDIR(sb.st_mode) ? DT_DIR : DT_REG;
-	if (type == DT_DIR) {
-		char **dirs = reallocarray(survey->dirs, survey->dir_count + 1, sizeof *dirs);
-
-		if (!dirs)
-			return -ENOMEM;
-		survey->dirs = dirs;
-		dirs[survey->dir_count] = strdup(name);
-		if (!dirs[survey->dir_count])
-			return -ENOMEM;
-		survey->dir_count++;
-	} else if (strcmp(name, NAME_LOCK) == 0) {
-		survey->lock_file = true;
-	} else if (strcmp(name, "HEAD") == 0 || strcmp(name, "checkpoints.log") == 0) {
-		survey->checkpoints = true;
-	} else {
-		survey->others = true;
-	}
-	return 0;
-}
-
-static void survey_release(struct root_survey *survey)
-{
-	for (size_t i = 0; i < survey->dir_count; i++)
-		free(survey->dirs[i]);
-	free(survey->dirs);
-}
-
-static int visit_stream_dir(void *arg, const char *name, unsigned char type)
-{
-	uint64_t id;
-
-	(void)arg;
-	(void)type;
-	return name_is_segment(name, &id) || strcmp(name, NAME_SEGMENTS_IDX) == 0 || strcmp(name, NAME_HEAD_STATE) == 0 ? WAL_END : 0;
-}
-
-/* Whether the directory holds any file that makes it a stream. 1, 0 or < 0. */
-static int looks_like_stream(const struct env *env, const char *name)
-{
-	int fd = segment_open_dir(env, name);
-
-	if (fd < 0)
-		return fd;
-	int result = sys_list(env->sys, fd, visit_stream_dir, NULL);
-	sys_close(env->sys, &fd);
-	return result == WAL_END ? 1 : result;
-}
-
-/* 0 with the text of the LOCK file, NUL-terminated. */
-static int read_lock(const struct env *env, char text[LOCK_BYTES + 1])
-{
-	size_t size = 0;
-	int result = sys_read_file(env->sys, env->root_fd, NAME_LOCK, text, LOCK_BYTES, &size);
-
-	text[result == 0 ? size : 0] = '\0';
-	return result;
-}
-
-enum root_kind {
-	ROOT_STORE,
-	ROOT_EMPTY,
-	ROOT_FOREIGN,
-};
-
-static enum root_kind classify(struct root_survey *survey)
-{
-	const struct env *env = &survey->store->engine.env;
-	char text[LOCK_BYTES + 1];
-	bool empty = !survey->others;
-
-	if (survey->checkpoints)
-		return ROOT_STORE;
-	if (survey->lock_file) {
-		int result = read_lock(env, text);
-
-		if (result == 0 && strstr(text, LOCK_TEXT))
-			return ROOT_STORE;
-		/* An empty one is what a crash leaves of the first open. */
-		empty = empty && result == 0 && text[0] == '\0';
-	}
-	for (size_t i = 0; i < survey->dir_count; i++) {
-		if (looks_like_stream(env, survey->dirs[i]) == 1)
-			return ROOT_STORE;
-		/* What a fresh file system has in its root. */
-		if (strcmp(survey->dirs[i], "lost+found") != 0)
-			empty = false;
-	}
-	return empty ? ROOT_EMPTY : ROOT_FOREIGN;
-}
-
 /* ---- Opening ---- */
-
-/* Opens the directory, making it if that is allowed. */
-static int open_root(struct wal_store *store, struct wal_error *err)
-{
-	struct env *env = &store->engine.env;
-	const char *path = store->path;
-	bool may_create = !env->opts.ro && !env->opts.no_create;
-	int fd = env->sys->openat(env->sys, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-
-	if (fd == -ENOENT && may_create) {
-		int result = env->sys->mkdirat(env->sys, AT_FDCWD, path, 0700);
-
-		if (result < 0 && result != -EEXIST)
-			return error_set(err, result, path, "'%s': cannot create the store's directory: %s", path, wal_strerror(result));
-		fd = env->sys->openat(env->sys, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-		/* The new name is durable when its parent is. */
-		int parent = fd < 0 ? fd : env->sys->openat(env->sys, fd, "..", O_RDONLY | O_DIRECTORY, 0);
-		result = parent < 0 ? parent : env->sys->fsync(env->sys, parent);
-		if (parent >= 0)
-			sys_close(env->sys, &parent);
-		if (fd >= 0 && result < 0)
-			sys_close(env->sys, &fd);
-		if (result < 0)
-			return error_set(err, result, path, "'%s': cannot make the new directory durable: %s", path, wal_strerror(result));
-	}
-	if (fd == -ENOENT)
-		return error_set(err, fd, path, "'%s': there is no such directory", path);
-	if (fd == -ENOTDIR)
-		return error_set(err, fd, path, "'%s' is not a directory", path);
-	if (fd < 0)
-		return error_set(err, fd, path, "'%s': cannot open the directory: %s", path, wal_strerror(fd));
-	env->root_fd = fd;
-	return 0;
-}
-
-static int check_kind(struct wal_store *store, struct root_survey *survey, enum root_kind kind, struct wal_error *err)
-{
-	const struct wal_options *opts = &store->engine.env.opts;
-
-	(void)survey;
-	if (kind == ROOT_FOREIGN)
-		return error_set(err, -ENOTEMPTY, store->path, "'%s' is not empty and is no store: it holds no stream and no LOCK file of one",
-				 store->path);
-	if (kind == ROOT_EMPTY && (opts->ro || opts->no_create))
-		return error_set(err, -ENOENT, store->path, "'%s' is empty: there is no store in it", store->path);
-	return 0;
-}
-
-static int take_lock(struct wal_store *store, struct wal_error *err)
-{
-	struct env *env = &store->engine.env;
-	char text[LOCK_BYTES + 1];
-
-	int fd = sys_open_regular(env->sys, env->root_fd, NAME_LOCK, O_RDWR | O_CREAT, 0600);
-	if (fd < 0)
-		return error_set(err, fd, NAME_LOCK, "'%s': cannot open its LOCK file for writing: %s", store->path, wal_strerror(fd));
-	store->lock_fd = fd;
-	int result = env->sys->flock(env->sys, fd, LOCK_EX | LOCK_NB);
-	for (uint32_t waited = 0; result == -EWOULDBLOCK && waited < env->opts.lock_wait_ms; waited += LOCK_POLL_MS) {
-		usleep(LOCK_POLL_MS * 1000);
-		result = env->sys->flock(env->sys, fd, LOCK_EX | LOCK_NB);
-	}
-	if (result == -EWOULDBLOCK) {
-		pid_t pid = read_lock(env, text) == 0 ? (pid_t)strtol(text, NULL, 10) : 0;
-
-		error_set(err, -EBUSY, NAME_LOCK, "'%s' is open for writing by process %ld", store->path, (long)pid);
-		if (err)
-			err->pid = pid;
-		return -EBUSY;
-	}
-	if (result < 0)
-		return error_set(err, result, NAME_LOCK, "'%s': cannot lock its LOCK file: %s", store->path, wal_strerror(result));
-	/* Always the same length, so that it needs no room when the disk is full. */
-	snprintf(text, sizeof text, "%-10ld\n%s", (long)getpid(), LOCK_TEXT);
-	result = sys_pwrite_full(env->sys, fd, text, strlen(text), 0);
-	if (result < 0)
-		return error_set(err, result, NAME_LOCK, "'%s': cannot write its LOCK file: %s", store->path, wal_strerror(result));
-	return 0;
-}
 
 static int load_stream(struct wal_store *store, const char *name, struct wal_error *err)
 {
 	const struct log *log = &store->engine.env.log;
 
 	if (wal_stream_name_check(name) < 0) {
-		if (looks_like_stream(&store->engine.env, name) == 1)
+		if (root_looks_like_stream(&store->engine.env, name) == 1)
 			log_write(log, WAL_LOG_WARNING, "directory '%s' holds segments, but its name can't be a stream's, ignoring it", name);
 		return 0;
 	}
 	struct wal_stream *st = stream_new(&store->engine, name);
 	if (!st)
 		return error_set(err, -ENOMEM, name, "stream '%s': out of memory", name);
-	int result = stream_recover(st, err);
+	struct wal_error detail = { 0 };
+	int result = stream_recover(st, &detail);
+	/* What is wrong with one stream must not keep the others from being used. */
+	if (result < 0 && result != -ENOMEM && result != -EMFILE && result != -ENFILE &&
+	    store->engine.env.opts.on_corruption == WAL_ON_CORRUPTION_READONLY) {
+		log_write(log, WAL_LOG_ERROR, "%s; it is quarantined: what its sealed segments hold can be read", detail.message);
+		result = stream_quarantine(st, detail.message);
+	}
+	if (result < 0 && err)
+		*err = detail;
 	if (result == 0)
 		result = add_stream(store, st);
 	if (result != 0)
@@ -348,15 +160,14 @@ static int load_stream(struct wal_store *store, const char *name, struct wal_err
 	return result == WAL_NOT_FOUND ? 0 : result;
 }
 
-static int load_streams(struct wal_store *store, const struct root_survey *survey, struct wal_error *err)
+static int load_streams(struct wal_store *store, struct wal_error *err)
 {
-	for (size_t i = 0; i < survey->dir_count; i++) {
-		int result = load_stream(store, survey->dirs[i], err);
+	int result = 0;
 
-		if (result < 0)
-			return result;
-	}
-	return 0;
+	for (size_t i = 0; i < store->root.dir_count && result == 0; i++)
+		result = load_stream(store, store->root.dirs[i], err);
+	root_forget_dirs(&store->root);
+	return result;
 }
 
 static void shard_name(char name[32], unsigned shard)
@@ -402,41 +213,8 @@ static int set_up_shards(struct wal_store *store, bool fresh, struct wal_error *
 	return result;
 }
 
-static int open_locked(struct wal_store *store, struct wal_error *err)
-{
-	struct env *env = &store->engine.env;
-	struct root_survey survey = { .store = store };
-	int result = sys_list(env->sys, env->root_fd, visit_root, &survey);
-
-	if (result < 0)
-		error_set(err, result, store->path, "'%s': cannot list the directory: %s", store->path, wal_strerror(result));
-	enum root_kind kind = result == 0 ? classify(&survey) : ROOT_FOREIGN;
-	if (result == 0)
-		result = check_kind(store, &survey, kind, err);
-	if (result == 0 && !env->opts.ro)
-		result = take_lock(store, err);
-	/* Only what is listed under the lock counts: someone may have made streams until then. */
-	if (result == 0 && !env->opts.ro) {
-		survey_release(&survey);
-		survey = (struct root_survey){ .store = store };
-		result = sys_list(env->sys, env->root_fd, visit_root, &survey);
-		if (result == 0 && kind == ROOT_EMPTY)
-			result = env->sys->fsync(env->sys, env->root_fd);
-		if (result < 0)
-			error_set(err, result, store->path, "'%s': cannot use the directory: %s", store->path, wal_strerror(result));
-	}
-	if (result == 0)
-		result = load_streams(store, &survey, err);
-	if (result == 0)
-		result = set_up_shards(store, kind == ROOT_EMPTY, err);
-	survey_release(&survey);
-	return result;
-}
-
 static void store_free(struct wal_store *store)
 {
-	struct env *env = &store->engine.env;
-
 	for (size_t i = 0; store->buckets && i < store->bucket_count; i++) {
 		while (store->buckets[i]) {
 			struct stream_slot *slot = store->buckets[i];
@@ -448,8 +226,8 @@ static void store_free(struct wal_store *store)
 	}
 	segcache_free(store->engine.segcache);
 	blockcache_free(store->engine.blockcache);
-	sys_close(env->sys, &env->root_fd);
-	sys_close(env->sys, &store->lock_fd);
+	if (store->root.env)
+		root_close(&store->root);
 	pthread_mutex_destroy(&store->lock);
 	pthread_mutex_destroy(&store->change_lock);
 	free(store->buckets);
@@ -463,7 +241,6 @@ static struct wal_store *store_new(struct sys *sys, const char *path, const stru
 
 	if (!store)
 		return NULL;
-	store->lock_fd = -1;
 	store->engine.env = (struct env){ .sys = sys, .root_fd = -1 };
 	if (opts)
 		store->engine.env.opts = *opts;
@@ -507,9 +284,11 @@ int store_open(struct sys *sys, const char *path, const struct wal_options *opts
 	if (result < 0)
 		error_set(&detail, result, path, "'%s': cannot start: %s", path, wal_strerror(result));
 	if (result == 0)
-		result = open_root(store, &detail);
+		result = root_open(&store->root, &store->engine.env, store->path, &detail);
 	if (result == 0)
-		result = open_locked(store, &detail);
+		result = load_streams(store, &detail);
+	if (result == 0)
+		result = set_up_shards(store, store->root.fresh, &detail);
 	if (result < 0) {
 		workers_free(store->engine.workers);
 		store_free(store);
@@ -660,6 +439,37 @@ static int make_dir(struct wal_store *store, const char *name)
 	return result == WAL_END ? -EEXIST : result;
 }
 
+static int visit_delete(void *arg, const char *name, unsigned char type)
+{
+	void **args = arg;
+	struct env *env = args[0];
+	int *dir_fd = args[1];
+
+	(void)type;
+	if (strcmp(name, NAME_SEGMENTS_IDX) == 0)
+		return 0; /* last: it keeps the next id */
+	return env->sys->unlinkat(env->sys, *dir_fd, name, 0);
+}
+
+static int delete_files(struct wal_store *store, const char *name)
+{
+	struct env *env = &store->engine.env;
+	int dir_fd = segment_open_dir(env, name);
+	void *args[] = { env, &dir_fd };
+
+	if (dir_fd < 0)
+		return dir_fd;
+	int result = sys_list(env->sys, dir_fd, visit_delete, args);
+	if (result == 0)
+		result = env->sys->unlinkat(env->sys, dir_fd, NAME_SEGMENTS_IDX, 0);
+	if (result == -ENOENT)
+		result = 0;
+	sys_close(env->sys, &dir_fd);
+	if (result == 0)
+		result = env->sys->unlinkat(env->sys, env->root_fd, name, AT_REMOVEDIR);
+	return result < 0 ? result : env->sys->fsync(env->sys, env->root_fd);
+}
+
 /* Caller holds store->change_lock. */
 static int create_stream(struct wal_store *store, const char *name, struct wal_stream **ret_stream, struct wal_error *err)
 {
@@ -677,8 +487,12 @@ static int create_stream(struct wal_store *store, const char *name, struct wal_s
 	if (result == 0)
 		result = add_stream(store, st);
 	if (result < 0) {
-		if (st)
+		/* Half a stream would keep its name from being used. */
+		if (st) {
+			segcache_forget(store->engine.segcache, st->key, 0);
 			stream_unref(st);
+		}
+		delete_files(store, name);
 		return error_set(err, result, name, "stream '%s': cannot make its files: %s", name, wal_strerror(result));
 	}
 	stream_ref(st);
@@ -728,35 +542,6 @@ static int visit_foreign(void *arg, const char *name, unsigned char type)
 	return WAL_END;
 }
 
-static int visit_delete(void *arg, const char *name, unsigned char type)
-{
-	void **args = arg;
-	struct env *env = args[0];
-	int *dir_fd = args[1];
-
-	(void)type;
-	if (strcmp(name, NAME_SEGMENTS_IDX) == 0)
-		return 0; /* last: it keeps the next id */
-	return env->sys->unlinkat(env->sys, *dir_fd, name, 0);
-}
-
-static int delete_files(struct wal_store *store, const char *name)
-{
-	struct env *env = &store->engine.env;
-	int dir_fd = segment_open_dir(env, name);
-	void *args[] = { env, &dir_fd };
-
-	if (dir_fd < 0)
-		return dir_fd;
-	int result = sys_list(env->sys, dir_fd, visit_delete, args);
-	if (result == 0)
-		result = env->sys->unlinkat(env->sys, dir_fd, NAME_SEGMENTS_IDX, 0);
-	sys_close(env->sys, &dir_fd);
-	if (result == 0 || result == -ENOENT)
-		result = env->sys->unlinkat(env->sys, env->root_fd, name, AT_REMOVEDIR);
-	return result < 0 ? result : env->sys->fsync(env->sys, env->root_fd);
-}
-
 /* -ENOTEMPTY if the directory holds anything that deleting the stream must not take along. */
 static int check_foreign(struct wal_store *store, const char *name)
 {
@@ -783,6 +568,9 @@ static int retire(struct wal_stream *st)
 	while (st->writing || st->syncing)
 		pthread_cond_wait(&st->turn, &st->lock);
 	int result = st->deleted ? -ENOENT : st->next_id != st->segments.ids[0] || st->commits.head ? -ENOTEMPTY : 0;
+	/* One that could not be opened, or not wholly, only looks empty. */
+	if (result == 0 && st->health != WAL_HEALTHY)
+		result = -EIO;
 	if (result == 0) {
 		st->deleted = true;
 		pthread_cond_broadcast(&st->changed);

@@ -146,6 +146,11 @@ int stream_pin_active(struct wal_stream *st, struct segment **ret_segment);
  */
 int stream_recover(struct wal_stream *st, struct wal_error *err);
 
+/*
+ * For a stream that stream_recover() could not open: what it has in sealed segments can be read, nothing can be appended, and `reason` says why. -ENOMEM.
+ */
+int stream_quarantine(struct wal_stream *st, const char *reason);
+
 /* Makes the files of an empty stream in the existing empty directory, durably, and fills the new stream. */
 int stream_create(struct wal_stream *st);
 

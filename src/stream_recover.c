@@ -274,27 +274,6 @@ static int begin_rebuild(struct recovery *rec)
 
 /* ---- The tail ---- */
 
-/*
- * Whether a frame behind the bad bytes at `offset` says that they had been durable. `passed` counts the valid frames behind the bad bytes and before the one
- * that is asked: if no more than those were unsynced when it was written, what lies before them was not. 1, 0 or < 0.
- */
-static int later_frame_vouches(struct recovery *rec, uint64_t offset, uint64_t id)
-{
-	uint64_t from = offset, passed = 0;
-
-	for (;;) {
-		struct frame_header h;
-		int result = scan_find(&rec->scan, from, 0, UINT64_MAX, &from, &h);
-
-		if (result == WAL_END || result < 0)
-			return result < 0 ? result : 0;
-		if (result == WAL_TIMEOUT || !h.marked || h.start_id < id || (h.unsynced < FRAME_UNSYNCED_UNKNOWN && h.unsynced <= passed))
-			return 1;
-		passed++;
-		from += FRAME_HEADER_BYTES + (uint64_t)h.disk_size;
-	}
-}
-
 /* Copies the file from `offset` on into `fd`, up to its last byte that is not zero. */
 static int copy_tail(struct recovery *rec, int fd, uint64_t offset, uint64_t *ret_size)
 {
@@ -405,6 +384,23 @@ static void go_read_only(struct wal_stream *st, const char *reason)
 	log_write(&st->engine->env.log, WAL_LOG_ERROR, "stream '%s': %s; it is open for reading only", st->name, reason);
 }
 
+/* Damage that costs entries but does not keep others from being served. 0, or -EBADMSG if the store is not to be opened then. */
+static int damage_found(struct recovery *rec, uint64_t offset, const char *text)
+{
+	if (rec->env->opts.on_corruption == WAL_ON_CORRUPTION_READONLY) {
+		go_read_only(rec->st, text);
+		return 0;
+	}
+	if (rec->env->opts.on_corruption == WAL_ON_CORRUPTION_TRUNCATE) {
+		log_write(&rec->env->log, WAL_LOG_ERROR, "stream '%s': %s; going on, as on_corruption=truncate asks", rec->st->name, text);
+		return 0;
+	}
+	error_set(rec->err, -EBADMSG, rec->st->name, "stream '%s': %s", rec->st->name, text);
+	if (rec->err)
+		rec->err->offset = offset;
+	return -EBADMSG;
+}
+
 /* What to do about bytes at r.writer.at that are no valid frame. 1: go on behind them, 0: the log ends here, < 0. */
 static int judge(struct recovery *rec, enum frame_fault fault, const struct frame_header *h)
 {
@@ -419,7 +415,7 @@ static int judge(struct recovery *rec, enum frame_fault fault, const struct fram
 	if (result == 1 && !durable)
 		return 0;
 	if (!durable) {
-		result = later_frame_vouches(rec, offset, id);
+		result = scan_vouched(&rec->scan, offset, id);
 		if (result < 0)
 			return result;
 		durable = result == 1;
@@ -428,26 +424,16 @@ static int judge(struct recovery *rec, enum frame_fault fault, const struct fram
 		return end_log(rec, offset, fault);
 
 	describe(rec, offset, id, fault, h, text, sizeof text);
-	switch (rec->env->opts.on_corruption) {
-	case WAL_ON_CORRUPTION_ERROR:
-		if (rec->err)
-			rec->err->offset = offset;
-		result = error_set(rec->err, -EBADMSG, st->name, "stream '%s': %s", st->name, text);
-		if (rec->err)
-			rec->err->offset = offset;
+	result = damage_found(rec, offset, text);
+	if (result < 0)
 		return result;
-	case WAL_ON_CORRUPTION_TRUNCATE:
-		log_write(&rec->env->log, WAL_LOG_ERROR, "stream '%s': %s; the log is cut there, as on_corruption=truncate asks", st->name, text);
+	if (rec->env->opts.on_corruption == WAL_ON_CORRUPTION_TRUNCATE)
 		return end_log(rec, offset, fault);
-	case WAL_ON_CORRUPTION_READONLY:
-		break;
-	}
 	if (st->tail != WAL_TAIL_DAMAGED) {
 		st->tail = WAL_TAIL_DAMAGED;
 		st->tail_offset = offset;
 		st->tail_bytes = rec->size - offset;
 	}
-	go_read_only(st, text);
 	return step_over(rec, offset, id);
 }
 
@@ -632,14 +618,14 @@ static bool is_blank(struct recovery *rec, uint64_t id)
 	return result == 1;
 }
 
-static void missing_ids(struct recovery *rec, uint64_t before, uint64_t from, uint64_t to)
+static int missing_ids(struct recovery *rec, uint64_t before, uint64_t from, uint64_t to)
 {
 	char text[256];
 
 	snprintf(text, sizeof text,
 		 "the ids %" PRIu64 " to %" PRIu64 " are missing between segment %020" PRIu64 ".wal, which ends before them, and %020" PRIu64 ".wal", from,
 		 to - 1, before, to);
-	go_read_only(rec->st, text);
+	return damage_found(rec, 0, text);
 }
 
 /* The step of a rotation that the crash left out. */
@@ -681,7 +667,7 @@ static int rotation_was_given_up(struct recovery *rec)
 		return 1;
 	}
 	if (st->next_id < new_id)
-		missing_ids(rec, old_id, st->next_id, new_id);
+		result = missing_ids(rec, old_id, st->next_id, new_id);
 	else if (!read_only(rec))
 		result = cut_to_length(rec, old_id, st->active.end);
 	sys_close(rec->sys, &st->meta_fd);
@@ -697,11 +683,32 @@ static int follow_named(struct recovery *rec, uint64_t named)
 
 	if (named <= last || st->next_id > named)
 		return 0; /* of a rotation that was given up */
-	if (st->next_id < named)
-		missing_ids(rec, last, st->next_id, named);
+	int result = st->next_id < named ? missing_ids(rec, last, st->next_id, named) : 0;
 	sys_close(rec->sys, &st->meta_fd);
-	int result = id_array_push(&st->segments, named);
+	if (result == 0)
+		result = id_array_push(&st->segments, named);
 	return result < 0 ? result : recover_active(rec, named);
+}
+
+/* A segment in the middle that the index lists and the directory does not have. */
+static int check_missing(struct recovery *rec)
+{
+	const struct id_array *files = &rec->files;
+	char text[256];
+
+	for (size_t i = 0; rec->index_result == 0 && i < rec->index.count; i++) {
+		uint64_t id = rec->index.ids[i];
+		ssize_t at = id_array_find(files, id);
+
+		/* Older ones went in a prune, a later one is follow_named()'s. */
+		if (at < 0 || files->ids[at] == id || (size_t)at + 1 == files->count)
+			continue;
+		snprintf(text, sizeof text,
+			 "%s lists segment %020" PRIu64 ".wal, which is missing between %020" PRIu64 ".wal and %020" PRIu64 ".wal", NAME_SEGMENTS_IDX, id,
+			 files->ids[at], files->ids[at + 1]);
+		return damage_found(rec, 0, text);
+	}
+	return 0;
 }
 
 static int choose_active(struct recovery *rec)
@@ -715,6 +722,8 @@ static int choose_active(struct recovery *rec)
 		result = id_array_push(&st->segments, rec->files.ids[i]);
 	if (result == 0 && rec->files.count == 0)
 		result = id_array_push(&st->segments, named);
+	if (result == 0)
+		result = check_missing(rec);
 	if (result == 0)
 		result = rotation_was_given_up(rec);
 	if (result == 0)
@@ -751,6 +760,24 @@ int stream_recover(struct wal_stream *st, struct wal_error *err)
 	id_array_release(&rec.index);
 	sys_close(rec.sys, &rec.dir_fd);
 	return result;
+}
+
+int stream_quarantine(struct wal_stream *st, const char *reason)
+{
+	int result = st->segments.count == 0 ? id_array_push(&st->segments, 0) : 0;
+
+	if (result < 0)
+		return result;
+	uint64_t last = st->segments.ids[st->segments.count - 1];
+	sys_close(st->engine->env.sys, &st->meta_fd);
+	meta_writer_begin(&st->meta, last, NULL, 0, st->meta.block);
+	st->active = (struct active_segment){ .first_id = last };
+	st->next_id = st->durable_id = last;
+	st->tail = WAL_TAIL_DAMAGED;
+	st->health = WAL_READONLY;
+	snprintf(st->reason, sizeof st->reason, "%s", reason);
+	stream_publish(st);
+	return 0;
 }
 
 int stream_create(struct wal_stream *st)

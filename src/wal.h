@@ -193,8 +193,10 @@ struct wal_store;
  *	-ENOENT		missing, and not to be created	-ENOTDIR	not a directory
  *	-ENOTEMPTY	a non-empty directory that is no store (nothing in it was changed)
  *	-EBUSY		open for writing elsewhere; err->pid says by whom
- *	-EBADMSG	damage, with WAL_ON_CORRUPTION_ERROR; or `shards` does not match the store (-EINVAL)
- *	-EINVAL		an option out of range
+ *	-EBADMSG	damage, with WAL_ON_CORRUPTION_ERROR
+ *	-EINVAL		an option out of range; `shards` is not what the store has
+ * A store that cannot be written (a read-only medium, another user's) is opened read-only, and one line of the log says so: see wal_store_options()->ro.
+ * A stream that cannot be opened at all is there with WAL_READONLY, and the reason in its struct wal_stream_stat.
  * Blocks on the disk; syncs what recovery changed. *ret_store belongs to the caller, who ends it with wal_store_close().
  */
 int wal_store_open(const char *path, const struct wal_options *opts, struct wal_store **ret_store, struct wal_error *err);
@@ -250,7 +252,7 @@ void wal_stream_close(struct wal_stream *stream);
 /*
  * Deletes a stream that has no entries, durably. Handles that are still open get -ENOENT from then on. Blocks.
  *	-ENOENT		no such stream		-ENOTEMPTY	it has entries, or files that are not the store's own
- *	-EROFS		read-only store
+ *	-EROFS		read-only store		-EIO		it is not healthy, so what it seems to hold may not be all
  */
 int wal_stream_delete(struct wal_store *store, const char *name);
 
@@ -274,7 +276,7 @@ enum wal_tail_state {
 
 enum wal_health {
 	WAL_HEALTHY,
-	WAL_READONLY, /* damage was found at open: reads work, appends fail with -EIO */
+	WAL_READONLY, /* damage was found at open, or it could not be opened: what can be read is, appends fail with -EIO */
 	WAL_STOPPED,  /* a write or sync failed since: the same, until the store is opened again */
 };
 
@@ -532,6 +534,67 @@ int wal_reader_read(struct wal_reader *reader, void *data, size_t size, uint64_t
 
 /* NULL is allowed. */
 void wal_reader_close(struct wal_reader *reader);
+
+/* ---- Checking and repairing ----------------------------------------------------------------------------------------------------- */
+
+enum wal_finding_kind {
+	WAL_FINDING_NOTE,   /* nothing is wrong: something known or foreign is there */
+	WAL_FINDING_CACHE,  /* an index or sidecar that is missing or disagrees; the next open for writing makes it anew */
+	WAL_FINDING_TORN,   /* an unfinished end, as a crash leaves it; the next open for writing sets it aside */
+	WAL_FINDING_DAMAGE, /* entries that cannot be read */
+	WAL_FINDING_ERROR,  /* something that could not be checked */
+};
+
+enum { WAL_FINDING_KINDS = WAL_FINDING_ERROR + 1 };
+
+/* One thing found. The texts are valid during the call that gets it. */
+struct wal_finding {
+	enum wal_finding_kind kind;
+	const char *stream;   /* NULL: the store as a whole */
+	const char *file;     /* in the stream's directory; NULL: the directory */
+	uint64_t offset;      /* in the file */
+	uint64_t bytes;	      /* concerned, from there on */
+	uint64_t first_id;    /* the entries concerned: */
+	uint64_t ids;	      /* how many; 0: none */
+	const char *expected; /* "the frame of id 7" */
+	const char *found;    /* "checksum mismatch (id 7, 1 entries, 11 bytes)" */
+	const char *action;   /* what wal_repair() does about it (or did); NULL: nothing */
+};
+
+/* What to check, and who is told. All-zero: everything, nobody. */
+struct wal_check {
+	const char *stream; /* only this one; NULL: all */
+	bool dry_run;	    /* wal_repair(): change nothing */
+	void (*finding)(void *arg, const struct wal_finding *finding);
+	void (*progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes); /* after every MiB or so */
+	void *arg;
+};
+
+struct wal_check_result {
+	uint64_t streams;
+	uint64_t segments;
+	uint64_t frames;
+	uint64_t entries;
+	uint64_t bytes; /* of segments read */
+	uint64_t findings[WAL_FINDING_KINDS];
+};
+
+/*
+ * Reads every byte of the store's streams: frames, checksums, ids, lengths, sidecars, index. Changes nothing, takes no lock; a store that is open for writing
+ * meanwhile is checked as far as it stands still. `opts` may be NULL; its log and read_buffer matter. 0 also if there are findings: *ret_result has
+ * them counted; WAL_NOT_FOUND if there is no stream check->stream. Errors as wal_store_open(). Blocks on the disk for as long as reading takes.
+ */
+int wal_verify(const char *path, const struct wal_options *opts, const struct wal_check *check, struct wal_check_result *ret_result,
+	       struct wal_error *err);
+
+/*
+ * Makes a damaged store whole again around the damage. Each finding is reported first, with what is done about it. Nothing is deleted: damaged bytes go to files
+ * "<segment>.damaged.<n>" (a line that says what they were, then the bytes), a torn end to "<segment>.torn.<n>". A segment with damage in its middle is split around it, so
+ * that intact entries keep their ids; the lost ids stay lost: reading them gives -EBADMSG, wal_verify() notes them as known. Takes the store's lock (-EBUSY), syncs
+ * what it changes; a crash at any point leaves a store that can be repaired again. *ret_result counts the findings.
+ */
+int wal_repair(const char *path, const struct wal_options *opts, const struct wal_check *check, struct wal_check_result *ret_result,
+	       struct wal_error *err);
 
 #ifdef __cplusplus
 }

@@ -190,18 +190,39 @@ damaged_entry() {
 	echo "$number" >"$work/damaged"
 }
 
-# It had been durable, so it is damage and no torn end.
-damaged_stream_after_remount() {
+# Opening after a clean end does not read it all again.
+damaged_entry_after_remount() {
 	remount
 	s=$mnt/case-$(cat "$work/damaged")
+	refused EIO read "$s/1"
+	[ "$(cat "$s/0" "$s/2")" = $'before\nafter' ]
+}
+
+# Opening without the sidecar does. It had been durable, so it is damage and no torn end: nothing is cut, and nothing is added.
+damage_found_at_mount() {
+	local segment offset
+
+	new_stream
+	echo "before" >"$s/new"
+	echo "the victim of this case" >"$s/new"
+	echo "after" >"$s/new"
+	segment=$(find "$store/case-$number" -name '*.wal')
+	kill -KILL "$(walfs_pid)"
+	walfs_ends 137
+	fusermount3 -u "$mnt"
+	offset=$(grep -abo "the victim" "$segment" | cut -d : -f 1)
+	printf 'X' | dd of="$segment" bs=1 seek="$offset" conv=notrunc status=none
+	rm "$store/case-$number"/*.meta
+	mount_store
 	[ "$(cat "$s/0" "$s/2")" = $'before\nafter' ]
 	refused EIO read "$s/1"
 	refused EIO write "$s/new" more
 	gives 1 bash -c "echo more >'$s/new'"
 	has_entries 3
-	"$WALCTL" stat "$store" "$(basename "$s")" >"$work/stat"
+	gives 1 "$WALCTL" stat "$store" "case-$number" >"$work/stat"
+	cat "$work/stat"
 	grep -qi 'damage' "$work/stat"
-	refused OK write "$mnt/case-2/new" "other streams go on"
+	works write "$mnt/case-2/new" "other streams go on"
 }
 
 read_only_mount() {
@@ -227,7 +248,7 @@ read_only_mount_changes_nothing() {
 	find "$store" -printf '%P %s %T@ %C@ %i\n' | sort >"$work/before"
 	mount_store ro
 	cat "$mnt"/case-2/* >"$work/out"
-	ls -l "$mnt"/* >>"$work/out"
+	ls -l "$mnt/case-2" >>"$work/out"
 	unmount
 	find "$store" -printf '%P %s %T@ %C@ %i\n' | sort | diff "$work/before" -
 }
@@ -242,7 +263,8 @@ check "what is not there" what_is_not_there
 check "an entry over the limit" over_the_limit
 check "extended attributes" extended_attributes
 check "a damaged entry" damaged_entry
-check "a damaged stream after a remount" damaged_stream_after_remount
+check "a damaged entry after a remount" damaged_entry_after_remount
+check "damage that is found at mount" damage_found_at_mount
 check "a read-only mount refuses" read_only_mount
 check "a read-only mount changes nothing" read_only_mount_changes_nothing
 check "mount again" mount_store

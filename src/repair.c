@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The crash order, for one segment:
+ *	1	each damaged extent is copied to "<segment>.damaged.<n>" (fsync, then fsync of the directory)
+ *	2	each run of good frames but the one at the file's beginning is copied to "<its first id>.wal.tmp" (fsync) with a sidecar that keeps the times, then
+ *		renamed; fsync of the directory
+ *	3	the sidecar of the file's beginning is replaced, the file is cut behind it (fsync); if no good frame stands there, the file goes, as all its bytes are
+ *		elsewhere now
+ *	4	if the ids at the very end were lost, an empty segment keeps the next id; fsync of the directory
+ *
+ * After a crash in the middle the old file still has all it had; copies that are there already are frames of ids that come twice, which the next
+ * repair takes out of the old file, as they are damage there.
+ */
+#include "repair.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cleanup.h"
+#include "names.h"
+#include "rebuild.h"
+
+#define RECORD_FORMAT "libwal: damaged bytes of segment %020" PRIu64 " from offset %" PRIu64 ", %" PRIu64 " bytes, first id %" PRIu64 ", %" PRIu64 " ids\n"
+
+enum {
+	RECORD_MAX = 256,
+	DAMAGED_FILES_MAX = 1000000,
+};
+
+int damage_record_load(const struct env *env, int dir_fd, const char *file, struct damage_record *ret)
+{
+	char text[RECORD_MAX + 1];
+	struct damage_record r;
+	int fd = sys_open_regular(env->sys, dir_fd, file, O_RDONLY, 0), end = -1;
+
+	if (fd < 0)
+		return fd;
+	ssize_t n = sys_pread_full(env->sys, fd, text, RECORD_MAX, 0);
+	sys_close(env->sys, &fd);
+	if (n < 0)
+		return (int)n;
+	text[n] = '\0';
+	int fields = sscanf(text, "libwal: damaged bytes of segment %" SCNu64 " from offset %" SCNu64 ", %" SCNu64 " bytes, first id %" SCNu64 ", %" SCNu64 " ids%n",
+			    &r.segment, &r.offset, &r.bytes, &r.first_id, &r.ids, &end);
+	if (fields != 5 || end < 0 || text[end] != '\n')
+		return -EBADMSG;
+	*ret = r;
+	return 0;
+}
+
+bool repair_wanted(const struct exam *x, bool (*known)(void *arg, const struct extent *extent), void *arg)
+{
+	for (size_t i = 0; i < x->extent_count; i++) {
+		if (!x->extents[i].good && !known(arg, &x->extents[i]))
+			return true;
+	}
+	return false;
+}
+
+struct repair {
+	const struct exam *x;
+	struct sys *sys;
+	int fd; /* the segment */
+};
+
+static int copy_range(struct repair *rp, int to, uint64_t to_offset, uint64_t offset, uint64_t bytes)
+{
+	size_t piece = (size_t)rp->x->env->opts.read_buffer;
+	CLEANUP_FREE uint8_t *buffer = malloc(piece);
+
+	if (!buffer)
+		return -ENOMEM;
+	while (bytes > 0) {
+		size_t n = bytes < piece ? (size_t)bytes : piece;
+		ssize_t got = sys_pread_full(rp->sys, rp->fd, buffer, n, offset);
+
+		if (got <= 0)
+			return got < 0 ? (int)got : -EIO;
+		int result = sys_pwrite_full(rp->sys, to, buffer, (size_t)got, to_offset);
+		if (result < 0)
+			return result;
+		offset += (uint64_t)got;
+		to_offset += (uint64_t)got;
+		bytes -= (uint64_t)got;
+	}
+	return 0;
+}
+
+/* Step 1, for one extent. */
+static int set_aside(struct repair *rp, const struct extent *extent)
+{
+	const struct exam *x = rp->x;
+	char name[NAME_SEGMENT_MAX], text[RECORD_MAX];
+	int fd = -EEXIST;
+
+	for (unsigned n = 0; fd == -EEXIST && n < DAMAGED_FILES_MAX; n++)
+		fd = rp->sys->openat(rp->sys, x->dir_fd, name_damaged(name, x->first_id, n), O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (fd < 0)
+		return fd;
+	int size = snprintf(text, sizeof text, RECORD_FORMAT, x->first_id, extent->offset, extent->bytes, extent->first_id, extent->ids);
+	int result = sys_pwrite_full(rp->sys, fd, text, (size_t)size, 0);
+	if (result == 0)
+		result = copy_range(rp, fd, (uint64_t)size, extent->offset, extent->bytes);
+	if (result == 0)
+		result = rp->sys->fsync(rp->sys, fd);
+	sys_close(rp->sys, &fd);
+	/* A part of a record must not be taken for one. */
+	if (result < 0)
+		rp->sys->unlinkat(rp->sys, x->dir_fd, name, 0);
+	return result;
+}
+
+static void no_damage(void *arg, uint64_t offset, uint64_t bytes, uint64_t first_id, uint64_t ids, enum frame_fault fault,
+		      const struct frame_header *h)
+{
+	int *found = arg;
+
+	(void)offset;
+	(void)bytes;
+	(void)first_id;
+	(void)ids;
+	(void)fault;
+	(void)h;
+	*found = 1;
+}
+
+/* A sidecar for the good frames at the beginning of `fd`, which stood `shift` further on in the segment. */
+static int write_meta(struct repair *rp, int fd, const struct extent *extent, uint64_t shift)
+{
+	const struct exam *x = rp->x;
+	char name[NAME_SEGMENT_MAX], tmp[NAME_SEGMENT_MAX + sizeof NAME_TMP_SUFFIX];
+	int found = 0;
+	struct scan scan;
+	struct stat sb;
+	struct rebuild r = { .scan = &scan, .old = x->meta.map_blocks > 0 ? &x->meta : NULL, .old_shift = shift };
+
+	name_meta(name, extent->first_id);
+	strcat(strcpy(tmp, name), NAME_TMP_SUFFIX);
+	int result = rp->sys->fstat(rp->sys, rp->fd, &sb);
+	if (result == 0)
+		result = scan_init(&scan, rp->sys, fd, extent->bytes, (size_t)x->env->opts.read_buffer);
+	if (result < 0)
+		return result;
+	r.fallback_time = (int64_t)sb.st_mtim.tv_sec * 1000000000 + sb.st_mtim.tv_nsec;
+	r.out_fd = sys_open_regular(rp->sys, x->dir_fd, tmp, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	result = r.out_fd < 0 ? r.out_fd : 0;
+	if (result == 0) {
+		rebuild_begin(&r, extent->first_id, NULL, 0);
+		result = rebuild_sealed(&r, extent->first_id + extent->ids, no_damage, &found);
+		sys_close(rp->sys, &r.out_fd);
+	}
+	scan_release(&scan);
+	if (result == 0 && found)
+		result = -EBADMSG;
+	return result < 0 ? result : rp->sys->renameat(rp->sys, x->dir_fd, tmp, name);
+}
+
+/* Step 2, for one extent. */
+static int move_out(struct repair *rp, const struct extent *extent)
+{
+	const struct exam *x = rp->x;
+	char name[NAME_SEGMENT_MAX], tmp[NAME_SEGMENT_MAX + sizeof NAME_TMP_SUFFIX];
+
+	name_segment(name, extent->first_id);
+	strcat(strcpy(tmp, name), NAME_TMP_SUFFIX);
+	int fd = sys_open_regular(rp->sys, x->dir_fd, tmp, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	if (fd < 0)
+		return fd;
+	int result = copy_range(rp, fd, 0, extent->offset, extent->bytes);
+	if (result == 0)
+		result = rp->sys->fsync(rp->sys, fd);
+	if (result == 0)
+		result = write_meta(rp, fd, extent, extent->offset);
+	sys_close(rp->sys, &fd);
+	return result < 0 ? result : rp->sys->renameat(rp->sys, x->dir_fd, tmp, name);
+}
+
+/* Step 3. */
+static int keep_beginning(struct repair *rp)
+{
+	const struct exam *x = rp->x;
+	const struct extent *first = &x->extents[0];
+	char name[NAME_SEGMENT_MAX];
+	int result;
+
+	if (first->good) {
+		result = write_meta(rp, rp->fd, first, 0);
+		if (result == 0)
+			result = rp->sys->ftruncate(rp->sys, rp->fd, first->bytes);
+		return result < 0 ? result : rp->sys->fsync(rp->sys, rp->fd);
+	}
+	/* An extent without ids leaves the first id to the good frames behind it: those have taken this file's name in step 2. */
+	if (x->extent_count > 1 && x->extents[1].first_id == x->first_id)
+		return 0;
+	result = rp->sys->unlinkat(rp->sys, x->dir_fd, name_segment(name, x->first_id), 0);
+	if (result == 0)
+		result = rp->sys->unlinkat(rp->sys, x->dir_fd, name_meta(name, x->first_id), 0);
+	return result == -ENOENT ? 0 : result;
+}
+
+/* Step 4. */
+static int keep_next_id(struct repair *rp)
+{
+	const struct exam *x = rp->x;
+	const struct extent *last = &x->extents[x->extent_count - 1];
+	char name[NAME_SEGMENT_MAX];
+
+	if (x->end_id != UINT64_MAX || last->good || (last->ids == 0 && x->extent_count > 1))
+		return 0;
+	int fd = rp->sys->openat(rp->sys, x->dir_fd, name_segment(name, x->next_id), O_RDWR | O_CREAT, 0600);
+	if (fd < 0)
+		return fd;
+	int result = rp->sys->fsync(rp->sys, fd);
+	sys_close(rp->sys, &fd);
+	return result;
+}
+
+int repair_segment(const struct exam *x, bool (*known)(void *arg, const struct extent *extent), void *arg)
+{
+	struct repair rp = { .x = x, .sys = x->env->sys };
+	char name[NAME_SEGMENT_MAX];
+	int result = 0;
+
+	rp.fd = sys_open_regular(rp.sys, x->dir_fd, name_segment(name, x->first_id), O_RDWR, 0);
+	if (rp.fd < 0)
+		return rp.fd;
+	for (size_t i = 0; i < x->extent_count && result == 0; i++) {
+		if (!x->extents[i].good && !known(arg, &x->extents[i]))
+			result = set_aside(&rp, &x->extents[i]);
+	}
+	if (result == 0)
+		result = rp.sys->fsync(rp.sys, x->dir_fd);
+	for (size_t i = 1; i < x->extent_count && result == 0; i++) {
+		if (x->extents[i].good)
+			result = move_out(&rp, &x->extents[i]);
+	}
+	if (result == 0)
+		result = rp.sys->fsync(rp.sys, x->dir_fd);
+	if (result == 0)
+		result = keep_beginning(&rp);
+	if (result == 0)
+		result = keep_next_id(&rp);
+	if (result == 0)
+		result = rp.sys->fsync(rp.sys, x->dir_fd);
+	sys_close(rp.sys, &rp.fd);
+	return result;
+}

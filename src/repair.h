@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Splits a damaged segment around its damage. See wal_repair() in wal.h for what it promises. */
+#ifndef WAL_REPAIR_H
+#define WAL_REPAIR_H
+
+#include "examine.h"
+
+/* What the first line of a "<segment>.damaged.<n>" file says. */
+struct damage_record {
+	uint64_t segment;
+	uint64_t offset;
+	uint64_t bytes;
+	uint64_t first_id;
+	uint64_t ids;
+};
+
+/* -ENOENT; -EBADMSG if it does not begin with such a line. */
+int damage_record_load(const struct env *env, int dir_fd, const char *file, struct damage_record *ret);
+
+/* True if wal_repair() has something to do in the segment: a damaged extent, of which `known` says whether it is recorded already. */
+bool repair_wanted(const struct exam *exam, bool (*known)(void *arg, const struct extent *extent), void *arg);
+
+/* Does it, durably. `known` as above. */
+int repair_segment(const struct exam *exam, bool (*known)(void *arg, const struct extent *extent), void *arg);
+
+#endif

@@ -1,0 +1,213 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Writers on a store, on a real file system in a file, whose power goes at a random moment: what was not synced is gone, directory entries included. Then it is
+# mounted again, and what the store holds is compared with what was acknowledged. The same store goes through several cuts; the log of what was acknowledged
+# stands on another file system.
+#
+#	--fs=ext4|xfs		--by=library|mount	--sync=strict|batch|async
+#	--cuts=N		how many (5)
+#	--seed=N		of all that is random here (the time)
+#	--lie=fdatasync|fsync	that call does nothing; losses are then expected, and it is a failure if none is found
+#	--keep			leaves everything as it is after a failure, for a look at it
+#
+# POWER and WALFS name the programs. Exit status: 0 all as acknowledged, 1 not so, 77 skipped, 99 the test itself went wrong.
+set -u
+
+: "${POWER:?}" "${WALFS:?}"
+fs=ext4 by=library sync=strict cuts=5 seed=$(date +%s) lie='' keep=0
+for option; do
+	case $option in
+	--fs=*) fs=${option#*=} ;;
+	--by=*) by=${option#*=} ;;
+	--sync=*) sync=${option#*=} ;;
+	--cuts=*) cuts=${option#*=} ;;
+	--seed=*) seed=${option#*=} ;;
+	--lie=*) lie=${option#*=} ;;
+	--keep) keep=1 ;;
+	*) echo "unknown option: $option" >&2; exit 99 ;;
+	esac
+done
+[ -z "$lie" ] || [ "$by" = library ] || { echo "only the library can be lied to" >&2; exit 99; }
+
+skip() {
+	echo "SKIPPED: $fs by $by: $*" >&2
+	exit 77
+}
+
+[ "$(id -u)" -eq 0 ] || skip "mounting needs root"
+command -v "mkfs.$fs" >/dev/null || skip "mkfs.$fs is not installed"
+[ -e /dev/loop-control ] || skip "there are no loop devices"
+[ "$by" = library ] || { [ -r /dev/fuse ] && [ -w /dev/fuse ]; } || skip "/dev/fuse is missing or not accessible"
+
+# $disk is where the file system that loses its power is mounted, $mnt where walfs is.
+work=$(mktemp -d "${TMPDIR:-/tmp}/walfs-power.XXXXXX") || exit 99
+disk=$work/disk mnt=$work/mnt store=$work/disk/store log=$work/acknowledged
+mkdir "$disk" "$mnt"
+pids=()
+
+clean_up() {
+	local pid
+
+	for pid in "${pids[@]}"; do
+		kill -KILL "$pid" 2>/dev/null
+	done
+	if [ "$keep" -eq 1 ]; then
+		echo "kept: $work" >&2
+		return
+	fi
+	mountpoint -q "$mnt" && umount -l "$mnt"
+	mountpoint -q "$disk" && { umount "$disk" || umount -l "$disk"; }
+	rm -rf --one-file-system "$work"
+}
+trap clean_up EXIT
+trap 'exit 99' INT TERM HUP
+
+wrong() {
+	echo "round $round: $*" >&2
+	exit 99
+}
+
+# within SECONDS COMMAND…: until it succeeds
+within() {
+	local deadline=$((SECONDS + $1))
+
+	shift
+	until "$@" 2>/dev/null; do
+		[ "$SECONDS" -lt "$deadline" ] || return 1
+		sleep 0.01
+	done
+}
+
+gone() {
+	! kill -0 "$1"
+}
+
+# One that doesn't end by itself hangs, and that is a failure of what is tested.
+ends() {
+	within 30 gone "$1" && return
+	echo "round $round: FAULT: $2 hangs" >&2
+	faults=$((faults + 1))
+	kill -KILL "$1"
+	within 30 gone "$1" || wrong "$2 can't be killed"
+}
+
+make_disk() {
+	local size=64M
+
+	[ "$fs" = xfs ] && size=300M
+	rm -f "$work/image" "$log"
+	: >"$log"
+	truncate -s "$size" "$work/image"
+	"mkfs.$fs" -q "$work/image" >"$work/mkfs" 2>&1 || { cat "$work/mkfs" >&2; skip "mkfs.$fs failed"; }
+	power_on
+	umount "$disk"
+}
+
+power_on() {
+	mount -o loop "$work/image" "$disk" 2>"$work/mount.err" && return
+	# The first time it may be that this machine can't.
+	[ "$round" -gt 0 ] && wrong "mount: $(cat "$work/mount.err")"
+	skip "cannot mount it: $(cat "$work/mount.err")"
+}
+
+mounted_or_dead() {
+	mountpoint -q "$mnt" || gone "$walfs"
+}
+
+start_walfs() {
+	"$WALFS" "$store" "$mnt" -f -o "sync=$sync,segment_size=$((16384 << RANDOM % 4))" >>"$work/walfs.log" 2>&1 &
+	walfs=$!
+	pids+=("$walfs")
+	disown "$walfs"
+}
+
+# $1: KILL, or TERM for one that is allowed to end in order
+stop_walfs() {
+	kill "-$1" "$walfs" 2>/dev/null
+	ends "$walfs" walfs
+	mountpoint -q "$mnt" && umount -l "$mnt"
+	within 10 eval '! mountpoint -q "$mnt"' || wrong "cannot unmount $mnt"
+}
+
+# Milliseconds from the start of the writers to the cut: the store may not even be open by then.
+write_and_cut() {
+	local delay=$((RANDOM % 4 == 0 ? RANDOM % 20 : RANDOM % 300)) flag=2 scramble='' target=$store
+
+	[ $((RANDOM % 4)) -eq 0 ] && flag=1
+	power_on
+	if [ "$by" = mount ]; then
+		target=$mnt
+		start_walfs
+		# Some cuts come while it opens the store.
+		[ $((RANDOM % 8)) -eq 0 ] || within 30 mounted_or_dead || wrong "walfs does not mount"
+	fi
+	"$POWER" write "$by" "$target" "$log" "$sync" "$RANDOM" "$round" ${lie:+"$lie"} >>"$work/write.log" 2>&1 &
+	writer=$!
+	pids+=("$writer")
+	if [ $((RANDOM % 3)) -gt 0 ]; then
+		"$POWER" scramble "$store" "$RANDOM" &
+		scramble=$!
+		pids+=("$scramble")
+	fi
+	sleep "$(printf '0.%03d' "$delay")"
+	"$POWER" cut "$disk" "$flag" || wrong "the file system does not lose its power"
+	# With some, the kernel's end of the mount goes first.
+	[ "$by" = library ] || [ $((RANDOM % 2)) -eq 0 ] || stop_walfs KILL
+	ends "$writer" "a writer"
+	wait "$writer"
+	case $? in
+	0) ;;
+	*) echo "round $round: FAULT: a writer's exit status" >&2; tail -n 5 "$work/write.log" >&2; faults=$((faults + 1)) ;;
+	esac
+	[ "$by" = library ] || gone "$walfs" 2>/dev/null || stop_walfs TERM
+	if [ "$scramble" ]; then
+		kill "$scramble" 2>/dev/null
+		wait "$scramble" 2>/dev/null
+	fi
+	pids=()
+	within 30 umount "$disk" || wrong "cannot unmount $disk: $(umount "$disk" 2>&1)"
+}
+
+check() {
+	local target=$store status
+
+	power_on
+	rm -rf "$work/before"
+	[ -d "$store" ] && cp -a --sparse=always "$store" "$work/before"
+	if [ "$by" = mount ]; then
+		target=$mnt
+		start_walfs
+		within 30 mounted_or_dead
+		mountpoint -q "$mnt" || { tail -n 5 "$work/walfs.log"; echo "FAULT: walfs does not mount"; faults=$((faults + 1)); keep_failed; exit 1; }
+	fi
+	"$POWER" check "$by" "$target" "$log" "$sync" "$RANDOM" "$round" >"$work/check.log" 2>&1
+	status=$?
+	[ "$by" = library ] || stop_walfs TERM
+	echo "round $round: $(tail -n 1 "$work/check.log")"
+	if [ "$status" -ne 0 ]; then
+		head -n 30 "$work/check.log"
+		faults=$((faults + 1))
+	fi
+	pids=()
+	within 30 umount "$disk" || wrong "cannot unmount $disk"
+}
+
+RANDOM=$((seed % 32768))
+faults=0 round=0
+echo "$fs by $by, sync=$sync${lie:+, $lie does nothing}: $cuts cuts, seed $seed"
+while [ "$round" -lt "$cuts" ]; do
+	# A fresh one now and then, so that neither it nor the time that a check takes grows for ever.
+	[ $((round % 8)) -ne 0 ] || make_disk
+	round=$((round + 1))
+	write_and_cut
+	check
+	[ "$faults" -eq 0 ] || break
+done
+if [ "$lie" ]; then
+	[ "$faults" -gt 0 ] && { echo "found out"; exit 0; }
+	echo "the lie was not found out in $round cuts"
+	exit 1
+fi
+[ "$faults" -eq 0 ] || exit 1
+keep=0

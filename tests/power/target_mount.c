@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A store through a mount: nothing but files. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "power.h"
+
+struct mount {
+	struct target target;
+	int fd;
+};
+
+static struct mount *mount_of(struct target *t)
+{
+	return (struct mount *)((char *)t - offsetof(struct mount, target));
+}
+
+static int check(int result)
+{
+	return result < 0 ? -errno : result;
+}
+
+static int mount_create(struct target *t, const char *stream)
+{
+	int result = check(mkdirat(mount_of(t)->fd, stream, 0700));
+
+	return result == -EEXIST ? 0 : result;
+}
+
+static int mount_remove(struct target *t, const char *stream)
+{
+	return check(unlinkat(mount_of(t)->fd, stream, AT_REMOVEDIR));
+}
+
+static int write_all(int fd, const uint8_t *data, size_t size)
+{
+	while (size > 0) {
+		ssize_t n = write(fd, data, size);
+
+		if (n < 0)
+			return -errno;
+		data += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+static int read_id(int fd, uint64_t *ret_id)
+{
+	char text[32];
+	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	return sscanf(text, "%" SCNu64, ret_id) == 1 ? 0 : -EBADMSG;
+}
+
+enum { BY_CLOSE, BY_FSYNC, BY_DSYNC, WAYS };
+
+static int mount_append(struct target *t, const char *stream, const struct record *r, uint64_t dice, uint64_t *ret_id, bool *ret_durable)
+{
+	char path[STREAM_NAME_MAX + 8];
+	uint8_t data[CONTENT_MAX];
+	size_t size = content_make(r, 0, data), part = dice % 2 ? size : size / 3;
+	unsigned way = dice / 2 % WAYS;
+	int flags = way == BY_CLOSE ? O_WRONLY : way == BY_DSYNC ? O_RDWR | O_DSYNC : O_RDWR;
+
+	snprintf(path, sizeof path, "%s/new", stream);
+	int fd = check(openat(mount_of(t)->fd, path, flags | O_CLOEXEC));
+	if (fd < 0)
+		return fd;
+	uint64_t id = ID_UNKNOWN;
+	int result = write_all(fd, data, way == BY_DSYNC ? size : part); /* with O_DSYNC each write is an entry */
+	if (result == 0 && way != BY_DSYNC)
+		result = write_all(fd, data + part, size - part);
+	if (result == 0 && way == BY_FSYNC)
+		result = check(fsync(fd));
+	if (result == 0 && way != BY_CLOSE)
+		result = read_id(fd, &id);
+	int closed = check(close(fd));
+	if (result == 0)
+		result = closed;
+	*ret_id = id;
+	*ret_durable = way != BY_CLOSE || t->strict;
+	return result;
+}
+
+/* A mount has no other way than an append that is synced. */
+static int mount_sync(struct target *t, const char *stream)
+{
+	(void)t;
+	(void)stream;
+	return -ENOTSUP;
+}
+
+static int mount_read(struct target *t, const char *stream, uint64_t from, visit_entry *visit, void *arg)
+{
+	uint8_t data[CONTENT_MAX + 1];
+	char path[STREAM_NAME_MAX + 24];
+
+	for (;; from++) {
+		snprintf(path, sizeof path, "%s/%" PRIu64, stream, from);
+		int fd = check(openat(mount_of(t)->fd, path, O_RDONLY | O_CLOEXEC));
+		size_t size = 0;
+		ssize_t n;
+
+		if (fd < 0)
+			return fd == -ENOENT ? 0 : fd;
+		while ((n = read(fd, data + size, sizeof data - size)) > 0)
+			size += (size_t)n;
+		int result = check((int)n);
+		close(fd);
+		if (result < 0)
+			return result;
+		if (!visit(arg, from, data, size))
+			return 0;
+	}
+}
+
+static bool count_entry(void *arg, uint64_t id, const void *data, size_t size)
+{
+	uint64_t *next = arg;
+
+	(void)data;
+	(void)size;
+	*next = id + 1;
+	return true;
+}
+
+static int mount_inspect(struct target *t, const char *stream, uint64_t *ret_next)
+{
+	uint64_t listed = 0, end = 0, next = 0;
+	struct dirent *d;
+	int fd = check(openat(mount_of(t)->fd, stream, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir)
+		return fd < 0 ? fd : -errno;
+	while ((d = readdir(dir))) {
+		if (d->d_name[0] < '0' || d->d_name[0] > '9')
+			continue;
+		uint64_t id = strtoull(d->d_name, NULL, 10);
+
+		listed++;
+		if (id >= end)
+			end = id + 1;
+	}
+	closedir(dir);
+	int result = mount_read(t, stream, 0, count_entry, &next);
+	if (result == 0 && (listed != end || next != end)) {
+		fprintf(stderr, "stream %s: %" PRIu64 " entries are listed, the last before %" PRIu64 ", and %" PRIu64 " are there by name\n", stream,
+			listed, end, next);
+		result = -EBADMSG;
+	}
+	if (result == 0)
+		*ret_next = next;
+	return result;
+}
+
+static int mount_list(struct target *t, char ***ret_names)
+{
+	enum { NAMES_MAX = 10000 };
+	char **names = malloc(NAMES_MAX * (sizeof *names + STREAM_NAME_MAX));
+	char *text = (char *)(names + NAMES_MAX);
+	size_t count = 0;
+	struct dirent *d;
+	int fd = check(openat(mount_of(t)->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!names || !dir)
+		abort();
+	while ((d = readdir(dir)) && count < NAMES_MAX - 1) {
+		if (d->d_name[0] == '.')
+			continue;
+		names[count] = text + count * STREAM_NAME_MAX;
+		snprintf(names[count++], STREAM_NAME_MAX, "%.*s", STREAM_NAME_MAX - 1, d->d_name);
+	}
+	names[count] = NULL;
+	closedir(dir);
+	*ret_names = names;
+	return 0;
+}
+
+static int mount_close(struct target *t)
+{
+	struct mount *m = mount_of(t);
+	int result = check(close(m->fd));
+
+	free(m);
+	return result;
+}
+
+struct target *target_mount(const char *path, const char *sync)
+{
+	struct mount *m = malloc(sizeof *m);
+
+	if (!m)
+		abort();
+	*m = (struct mount){
+		.target = {
+			.strict = strcmp(sync, "strict") == 0,
+			.create = mount_create,
+			.remove = mount_remove,
+			.append = mount_append,
+			.sync = mount_sync,
+			.read = mount_read,
+			.inspect = mount_inspect,
+			.list = mount_list,
+			.close = mount_close,
+		},
+		.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+	};
+	if (m->fd >= 0)
+		return &m->target;
+	fprintf(stderr, "cannot open the mount: %s\n", strerror(errno));
+	free(m);
+	return NULL;
+}

@@ -33,6 +33,7 @@ struct walk {
 	struct id_array files;
 	struct damage_record *records;
 	size_t record_count;
+	bool mended; /* a segment of it was split */
 };
 
 static void tell(struct walk *w, const struct wal_finding *finding)
@@ -157,8 +158,10 @@ static int mend(struct walk *w, const struct exam *x)
 
 	if (!w->repair || w->check->dry_run)
 		return 0;
-	if (repair_wanted(x, is_known, w))
+	if (repair_wanted(x, is_known, w)) {
+		w->mended = true;
 		return repair_segment(x, is_known, w);
+	}
 	/* Of the last segment it may be all that knows what was durable: the next open takes of it what holds. */
 	if (x->meta_differs && x->end_id != UINT64_MAX) {
 		int result = sys->unlinkat(sys, w->dir_fd, name_meta(file, x->first_id), 0);
@@ -234,6 +237,15 @@ static int visit_file(void *arg, const char *name, unsigned char type)
 	return 0;
 }
 
+static int visit_segment(void *arg, const char *name, unsigned char type)
+{
+	struct walk *w = arg;
+	uint64_t id;
+
+	(void)type;
+	return name_is_segment(name, &id) ? id_array_push(&w->files, id) : 0;
+}
+
 /* Whether the segment holds nothing but zeros. */
 static bool is_blank(struct walk *w, uint64_t id)
 {
@@ -303,6 +315,24 @@ static void check_head(struct walk *w, int head_result, uint64_t head)
 	}
 }
 
+/* segments.idx and head.state say what is there now. */
+static int mend_small_files(struct walk *w, int head_result)
+{
+	struct sys *sys = w->env.sys;
+
+	id_array_release(&w->files);
+	int result = sys_list(sys, w->dir_fd, visit_segment, w);
+	if (result == 0 && w->files.count > 0) {
+		id_array_sort(&w->files);
+		result = segindex_store(sys, w->dir_fd, &w->files, 0600);
+		if (result == 0 && (w->files.count > 1 || w->files.ids[0] > 0 || head_result != -ENOENT))
+			result = headstate_store(sys, w->dir_fd, w->files.ids[w->files.count - 1], 0600);
+	}
+	if (result < 0)
+		tell_error(w, NAME_SEGMENTS_IDX, result);
+	return result;
+}
+
 static int check_files(struct walk *w)
 {
 	struct id_array index = { 0 };
@@ -322,6 +352,8 @@ static int check_files(struct walk *w)
 	id_array_release(&index);
 	for (size_t i = 0; i < w->files.count && result == 0; i++)
 		result = check_segment(w, w->files.ids[i], i + 1 < w->files.count ? w->files.ids[i + 1] : UINT64_MAX);
+	if (result == 0 && w->mended)
+		result = mend_small_files(w, head_result);
 	return result;
 }
 
@@ -340,6 +372,7 @@ static int check_stream(struct walk *w, const char *name)
 	free(w->records);
 	w->records = NULL;
 	w->record_count = 0;
+	w->mended = false;
 	return result;
 }
 

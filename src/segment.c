@@ -107,7 +107,10 @@ static void log_damage(void *arg, uint64_t offset, uint64_t bytes, uint64_t firs
 		  ", %" PRIu64 " lost): expected the frame of id %" PRIu64 ", found %s (id %" PRIu64 ", %" PRIu32 " entries, %" PRIu32
 		  " bytes, crc %08" PRIx32 ")",
 		  o->name, o->segment->first_id, offset, bytes, first_id, first_id + ids - (ids > 0), ids, first_id,
-		  fault == FRAME_OK ? "bytes that belong to no entry" : frame_fault_text(fault), h->start_id, h->entry_count, h->disk_size, h->crc);
+		  bytes == 0	    ? "the end of the segment, or a later id" :
+		  fault == FRAME_OK ? "bytes that belong to no entry" :
+				      frame_fault_text(fault),
+		  h->start_id, h->entry_count, h->disk_size, h->crc);
 }
 
 /* Whether the mapped blocks lead to the segment's last id and its end. 1, 0, or < 0. */

@@ -122,7 +122,7 @@ check_scripts() {
 	say "Checking scripts"
 	mkdir -p "$build"
 	find "$top" -path "$build" -prune -o -name .git -prune -o -type f \( -name '*.sh' -o -path '*/.ci/run' \) -print0 |
-		xargs -0 shellcheck -x -P SCRIPTDIR || return 1
+		xargs -0 shellcheck || return 1
 	echo "no complaint"
 }
 

@@ -390,7 +390,7 @@ static enum exit_code fail_busy(const struct command *command, pid_t pid)
 	return EXIT_SYSTEM;
 }
 
-static enum exit_code fail_open(const struct command *command, int result, const struct wal_error *error)
+enum exit_code command_fail_open(const struct command *command, int result, const struct wal_error *error)
 {
 	if (result == -EBUSY)
 		return fail_busy(command, error->pid);
@@ -401,6 +401,13 @@ static enum exit_code fail_open(const struct command *command, int result, const
 	return exit_code_of(result);
 }
 
+void command_prepare(struct command *command)
+{
+	command->options.log = print_log;
+	command->options.log_arg = command;
+	command->options.lock_wait_ms = 1000; /* for a mount that was just ended and is still closing */
+}
+
 enum exit_code command_open_store(struct command *command, struct wal_store **ret_store)
 {
 	struct wal_error error = { 0 };
@@ -408,12 +415,10 @@ enum exit_code command_open_store(struct command *command, struct wal_store **re
 
 	command->options.ro = !command->verb->writes;
 	command->options.no_create = true;
-	command->options.log = print_log;
-	command->options.log_arg = command;
-	command->options.lock_wait_ms = 1000; /* for a mount that was just ended and is still closing */
+	command_prepare(command);
 	r = wal_store_open(command->store_path, &command->options, ret_store, &error);
 	if (r < 0)
-		return fail_open(command, r, &error);
+		return command_fail_open(command, r, &error);
 	command_met_damage(command); /* in streams that this may not be about */
 	return EXIT_OK;
 }

@@ -12,7 +12,7 @@
 #include "walctl.h"
 
 static const struct verb *const verbs[] = {
-	&verb_init, &verb_ls, &verb_stat, &verb_append, &verb_cat, &verb_rotate, &verb_sync,
+	&verb_init, &verb_ls, &verb_stat, &verb_append, &verb_cat, &verb_rotate, &verb_sync, &verb_verify, &verb_repair,
 };
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
@@ -32,7 +32,7 @@ static void put_help(FILE *out)
 static enum exit_code dispatch(int argc, char **argv, FILE *out)
 {
 	if (argc < 2)
-		return command_usage(NULL, "no verb: expected init, ls, stat, append, cat, rotate or sync");
+		return command_usage(NULL, "no verb: expected init, ls, stat, append, cat, rotate, sync, verify or repair");
 	if (!strcmp(argv[1], "--help")) {
 		put_help(out);
 		return EXIT_OK;

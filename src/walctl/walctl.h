@@ -42,7 +42,7 @@ struct verb {
 	enum exit_code (*run)(struct command *command);
 };
 
-extern const struct verb verb_init, verb_ls, verb_stat, verb_append, verb_cat, verb_rotate, verb_sync;
+extern const struct verb verb_init, verb_ls, verb_stat, verb_append, verb_cat, verb_rotate, verb_sync, verb_verify, verb_repair;
 
 /* What the library reports while a store is open, from any thread. */
 struct command_log {
@@ -78,6 +78,12 @@ enum exit_code command_fail_stream(const struct command *command, int result, st
 
 /* Prints the message and where help is to be had. Returns EXIT_USAGE. */
 __attribute__((format(printf, 2, 3))) enum exit_code command_usage(const struct verb *verb, const char *format, ...);
+
+/* Sets those of the options that are not the user's: where messages go, and how long to wait for a lock. */
+void command_prepare(struct command *command);
+
+/* Says why a store could not be opened; returns the exit code. */
+enum exit_code command_fail_open(const struct command *command, int result, const struct wal_error *error);
 
 /* Opens the existing store as the verb needs it. *ret_store is for command_close_store(). */
 enum exit_code command_open_store(struct command *command, struct wal_store **ret_store);

@@ -38,7 +38,7 @@ pipes_make_one() {
 
 # Several pieces of every size that they write in.
 large_files_are_equal() {
-	local id=0 writer
+	local id
 
 	new_stream
 	head -c 3145729 /dev/urandom >"$work/large"
@@ -450,7 +450,7 @@ all_ways() {
 	check "$1each open has its own" each_open_is_its_own
 	check "$1closing a duplicate commits" close_of_a_duplicate_commits
 	check "$1a killed writer has committed" killed_writer_has_committed
-	check "$120 writers at once" parallel_writers_lose_nothing
+	check "${1}20 writers at once" parallel_writers_lose_nothing
 	check "$1nothing written makes none" nothing_written_makes_none
 	check "$1invisible before the close" invisible_before_the_close
 	check "$1writing at any offset, and truncating" any_offset_may_be_written

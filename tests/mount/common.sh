@@ -29,7 +29,9 @@ skip_all() {
 	exit 0
 }
 
-[ -c /dev/fuse ] && [ -r /dev/fuse ] && [ -w /dev/fuse ] || skip_all "/dev/fuse is missing or not accessible"
+if [ ! -c /dev/fuse ] || [ ! -r /dev/fuse ] || [ ! -w /dev/fuse ]; then
+	skip_all "/dev/fuse is missing or not accessible"
+fi
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/walfs-$(basename "$0" .sh).XXXXXX") || exit 99
 store=$work/store
@@ -207,7 +209,7 @@ new_stream() {
 }
 
 count_entries() {
-	# shellcheck disable=SC2012 # names are digits
+	# shellcheck disable=SC2010,SC2012 # names are digits
 	ls "$s" | grep -c '^[0-9]' || true
 }
 

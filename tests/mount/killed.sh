@@ -92,7 +92,7 @@ round() {
 many_deaths() {
 	local i
 
-	for i in 1 2 3 4 5; do
+	for ((i = 0; i < 5; i++)); do
 		kill_while_writing segment_size=32K
 	done
 	mount_store

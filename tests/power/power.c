@@ -270,7 +270,8 @@ struct checker {
 	size_t made_count;
 	unsigned faults;
 	uint64_t entries, durable, in_vain, late;
-	uint32_t cut_round; /* the last one of which the log has the end */
+	uint32_t round; /* as the log is gone through */
+	bool cut;	/* the power is gone */
 	const char *name; /* of the stream that is looked at */
 	uint32_t stream;
 	uint64_t next;
@@ -306,49 +307,72 @@ static struct made *find_made(struct checker *c, uint32_t stream)
 	return NULL;
 }
 
-/* Whether the writer heard of it only when the power was gone. Rounds begin with 1; each has one cut, and a check after it. */
+/* Whether the power was gone when this was written to the log: until the checker, or the writers of a later round, begin. */
 static bool is_late(struct checker *c, const struct record *r)
 {
-	bool late = r->round == c->cut_round && r->writer != CHECKER_OF(r);
+	bool begins = r->kind == RECORD_TRIED || r->kind == RECORD_CREATING;
 
-	c->late += late;
-	return late;
+	if (r->kind == RECORD_CUT) {
+		c->cut = true;
+	} else if (begins && (r->round > c->round || (r->writer == CHECKER && r->kind == RECORD_TRIED))) {
+		c->round = r->round;
+		c->cut = false;
+	}
+	return c->cut;
+}
+
+static void note_stream(struct checker *c, const struct record *r, bool late)
+{
+	struct made *m = find_made(c, r->stream);
+
+	if (!m) {
+		m = &c->made[c->made_count++];
+		*m = (struct made){ .stream = r->stream };
+	}
+	m->created |= r->kind == RECORD_CREATED && !late;
+	m->deleting |= r->kind == RECORD_DELETING;
+	m->deleted |= r->kind == RECORD_DELETED && !late;
+}
+
+static void note_append(struct checker *c, const struct record *r, bool late)
+{
+	struct tried *t = find_tried(c, r);
+
+	if (!t) {
+		FAULT(c, "the log has kind %u of what nobody tried", r->kind);
+		return;
+	}
+	if (r->kind == RECORD_COMMITTED || late) {
+		c->late += late;
+		return;
+	}
+	uint64_t id = r->id == ID_UNKNOWN ? t->id : r->id - r->part;
+	if (t->id != ID_UNKNOWN && t->id != id)
+		FAULT(c, "stream %u: writer %u of round %u was told id %" PRIu64 " for what was read as %" PRIu64, r->stream, r->writer, r->round, t->id, id);
+	t->durable = true;
+	t->id = id;
 }
 
 static void note(struct checker *c, const struct record *r)
 {
-	struct tried *t = r->kind <= RECORD_SEEN ? find_tried(c, r) : NULL;
-	struct made *m = r->kind >= RECORD_CREATING ? find_made(c, r->stream) : NULL;
+	bool late = is_late(c, r);
 
-	if (r->kind == RECORD_CREATING && !m) {
-		c->made[c->made_count++] = (struct made){ .stream = r->stream };
-	} else if (m) {
-		m->created |= r->kind == RECORD_CREATED;
-		m->deleting |= r->kind == RECORD_DELETING;
-		m->deleted |= r->kind == RECORD_DELETED;
-	} else if (!t) {
-		FAULT(c, "the log has kind %u of what nobody tried", r->kind);
-	} else if (r->kind == RECORD_COMMITTED) {
-		t->committed = r->id;
-	} else if (r->kind == RECORD_DURABLE || r->kind == RECORD_SEEN) {
-		uint64_t id = r->id == ID_UNKNOWN ? t->id : r->id - r->part;
-
-		if (t->id != ID_UNKNOWN && t->id != id)
-			FAULT(c, "stream %u: writer %u of round %u was told id %" PRIu64 " for what was read as %" PRIu64, r->stream, r->writer, r->round,
-			      t->id, id);
-		t->durable = true;
-		t->id = id;
-	}
+	if (r->kind == RECORD_COMMITTED && find_tried(c, r))
+		find_tried(c, r)->committed = r->id;
+	if (r->kind >= RECORD_CREATING && r->kind <= RECORD_DELETED)
+		note_stream(c, r, late);
+	else if (r->kind > RECORD_TRIED && r->kind <= RECORD_SEEN)
+		note_append(c, r, late);
 }
 
-/* What lies below a durable id of the same round and stream is durable too. */
+/* What lies below a durable id of the same round and stream is durable too. (The checker comes after the cut.) */
 static void promote(struct checker *c)
 {
 	for (size_t i = 0, end; i < c->tried_count; i = end) {
 		uint64_t durable = 0;
 
 		for (end = i; end < c->tried_count && c->tried[end].r.stream == c->tried[i].r.stream && c->tried[end].r.round == c->tried[i].r.round; end++)
-			if (c->tried[end].durable && c->tried[end].id != ID_UNKNOWN && c->tried[end].id > durable)
+			if (c->tried[end].durable && c->tried[end].id != ID_UNKNOWN && c->tried[end].r.writer != CHECKER && c->tried[end].id > durable)
 				durable = c->tried[end].id;
 		for (size_t j = i; j < end; j++) {
 			struct tried *t = &c->tried[j];
@@ -381,8 +405,7 @@ static void load_log(struct checker *c, const char *path)
 			c->tried[c->tried_count++] = (struct tried){ .r = records[i], .id = ID_UNKNOWN, .committed = ID_UNKNOWN };
 	qsort(c->tried, c->tried_count, sizeof *c->tried, compare_tried);
 	for (size_t i = 0; i < count; i++)
-		if (records[i].kind != RECORD_TRIED)
-			note(c, &records[i]);
+		note(c, &records[i]);
 	free(records);
 	promote(c);
 }
@@ -508,7 +531,8 @@ static int check(struct worker common, const char *log)
 	result = common.target->close(common.target);
 	if (result < 0)
 		FAULT(&c, "closing: %s", strerror(-result));
-	printf("%" PRIu64 " entries in %zu appends, %" PRIu64 " of them durable, %" PRIu64 " not there\n", c.entries, c.tried_count, c.durable, c.in_vain);
+	printf("%" PRIu64 " entries, %zu appends: %" PRIu64 " durable, %" PRIu64 " not there, %" PRIu64 " answers after the cut\n", c.entries, c.tried_count,
+	       c.durable, c.in_vain, c.late);
 	return c.faults > 0;
 }
 

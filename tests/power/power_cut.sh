@@ -56,8 +56,8 @@ clean_up() {
 		echo "kept: $work" >&2
 		return
 	fi
-	mountpoint -q "$mnt" && umount -l "$mnt"
-	mountpoint -q "$disk" && { umount "$disk" || umount -l "$disk"; }
+	is_mounted "$mnt" && umount -l "$mnt"
+	is_mounted "$disk" && { umount "$disk" || umount -l "$disk"; }
 	rm -rf --one-file-system "$work"
 }
 trap clean_up EXIT
@@ -93,13 +93,15 @@ ends() {
 }
 
 make_disk() {
-	local size=64M
+	local size=64M options=()
 
 	[ "$fs" = xfs ] && size=300M
 	rm -f "$work/image" "$log"
 	: >"$log"
 	truncate -s "$size" "$work/image"
-	"mkfs.$fs" -q "$work/image" >"$work/mkfs" 2>&1 || { cat "$work/mkfs" >&2; skip "mkfs.$fs failed"; }
+	# Blocks smaller than a page are torn in more ways.
+	[ "$fs" = ext4 ] && options=(-b $((1024 << RANDOM % 2 * 2)))
+	"mkfs.$fs" -q "${options[@]}" "$work/image" >"$work/mkfs" 2>&1 || { cat "$work/mkfs" >&2; skip "mkfs.$fs failed"; }
 	power_on
 	umount "$disk"
 }
@@ -115,6 +117,15 @@ mounted_or_dead() {
 	mountpoint -q "$mnt" || gone "$walfs"
 }
 
+# Also one whose program is dead, which mountpoint(1) can't look at.
+is_mounted() {
+	grep -qF " $1 " /proc/self/mounts
+}
+
+not_mounted() {
+	! is_mounted "$mnt"
+}
+
 start_walfs() {
 	"$WALFS" "$store" "$mnt" -f -o "sync=$sync,segment_size=$((16384 << RANDOM % 4))" >>"$work/walfs.log" 2>&1 &
 	walfs=$!
@@ -126,40 +137,44 @@ start_walfs() {
 stop_walfs() {
 	kill "-$1" "$walfs" 2>/dev/null
 	ends "$walfs" walfs
-	mountpoint -q "$mnt" && umount -l "$mnt"
-	within 10 eval '! mountpoint -q "$mnt"' || wrong "cannot unmount $mnt"
+	is_mounted "$mnt" && umount -l "$mnt"
+	within 10 not_mounted || wrong "cannot unmount $mnt"
+}
+
+writers_end() {
+	ends "$writer" "a writer"
+	wait "$writer" && return
+	echo "round $round: FAULT: a writer's exit status" >&2
+	tail -n 5 "$work/write.log" >&2
+	faults=$((faults + 1))
 }
 
 # Milliseconds from the start of the writers to the cut: the store may not even be open by then.
 write_and_cut() {
-	local delay=$((RANDOM % 4 == 0 ? RANDOM % 20 : RANDOM % 300)) flag=2 scramble='' target=$store
+	local delay=$((RANDOM % 4 == 0 ? RANDOM % 20 : RANDOM % 300)) flag=2 scramble='' target=$store writer=''
 
 	[ $((RANDOM % 4)) -eq 0 ] && flag=1
 	power_on
 	if [ "$by" = mount ]; then
 		target=$mnt
 		start_walfs
-		# Some cuts come while it opens the store.
-		[ $((RANDOM % 8)) -eq 0 ] || within 30 mounted_or_dead || wrong "walfs does not mount"
 	fi
-	"$POWER" write "$by" "$target" "$log" "$sync" "$RANDOM" "$round" ${lie:+"$lie"} >>"$work/write.log" 2>&1 &
-	writer=$!
-	pids+=("$writer")
+	# Some cuts come while walfs opens the store.
+	if [ "$by" = library ] || { [ $((RANDOM % 8)) -gt 0 ] && within 30 mountpoint -q "$mnt"; }; then
+		"$POWER" write "$by" "$target" "$log" "$sync" "$RANDOM" "$round" ${lie:+"$lie"} >>"$work/write.log" 2>&1 &
+		writer=$!
+		pids+=("$writer")
+	fi
 	if [ $((RANDOM % 3)) -gt 0 ]; then
 		"$POWER" scramble "$store" "$RANDOM" &
 		scramble=$!
 		pids+=("$scramble")
 	fi
 	sleep "$(printf '0.%03d' "$delay")"
-	"$POWER" cut "$disk" "$flag" || wrong "the file system does not lose its power"
+	"$POWER" cut "$disk" "$log" "$flag" || wrong "the file system does not lose its power"
 	# With some, the kernel's end of the mount goes first.
 	[ "$by" = library ] || [ $((RANDOM % 2)) -eq 0 ] || stop_walfs KILL
-	ends "$writer" "a writer"
-	wait "$writer"
-	case $? in
-	0) ;;
-	*) echo "round $round: FAULT: a writer's exit status" >&2; tail -n 5 "$work/write.log" >&2; faults=$((faults + 1)) ;;
-	esac
+	[ -z "$writer" ] || writers_end
 	[ "$by" = library ] || gone "$walfs" 2>/dev/null || stop_walfs TERM
 	if [ "$scramble" ]; then
 		kill "$scramble" 2>/dev/null
@@ -167,6 +182,12 @@ write_and_cut() {
 	fi
 	pids=()
 	within 30 umount "$disk" || wrong "cannot unmount $disk: $(umount "$disk" 2>&1)"
+}
+
+failed_to_mount() {
+	echo "round $round: FAULT: walfs does not mount"
+	tail -n 5 "$work/walfs.log"
+	exit 1
 }
 
 check() {
@@ -179,7 +200,7 @@ check() {
 		target=$mnt
 		start_walfs
 		within 30 mounted_or_dead
-		mountpoint -q "$mnt" || { tail -n 5 "$work/walfs.log"; echo "FAULT: walfs does not mount"; faults=$((faults + 1)); keep_failed; exit 1; }
+		mountpoint -q "$mnt" || failed_to_mount
 	fi
 	"$POWER" check "$by" "$target" "$log" "$sync" "$RANDOM" "$round" >"$work/check.log" 2>&1
 	status=$?

@@ -9,6 +9,11 @@
 #include "frame.h"
 #include "wal.h"
 
+/* No clock goes beyond this; what claims to would overflow on the way. */
+#define LAST_TIME_MAX (INT64_MAX - ((int64_t)1 << 34))
+
+#define GAP_IDS_MAX (UINT64_MAX >> 2)
+
 enum {
 	RECORD_ROOM = META_BLOCK_BYTES - META_OFF_RECORDS,
 	FRAME_RECORD_MAX = 3 * VARINT_BYTES_MAX, /* head, time, disk size */
@@ -89,7 +94,7 @@ static int cursor_load(struct meta_cursor *c, uint64_t no)
 	/* The header must go with a frame that can be: everything below relies on index < entry_count inside one. */
 	if (c->at.entry_count ? c->at.index >= c->at.entry_count || c->at.type > FRAME_LZ4 : c->at.index != 0)
 		return -EBADMSG;
-	return 0;
+	return c->at.last_time < 0 || c->at.last_time > LAST_TIME_MAX || c->at.payload_pos > UINT32_MAX ? -EBADMSG : 0;
 }
 
 int meta_cursor_seek(struct meta_cursor *c, const struct meta_view *view, enum meta_key by, uint64_t key)
@@ -188,7 +193,9 @@ static int cursor_head(struct meta_cursor *c, struct meta_entry *ret)
 	size = 0;
 	if ((kind != FRAME_RAW || count > 1) && (!take(c, &size) || size > UINT32_MAX))
 		return -EBADMSG;
-	at->last_time = (int64_t)((uint64_t)at->last_time + delta);
+	if (delta > (uint64_t)(LAST_TIME_MAX - at->last_time) || at->id > UINT64_MAX - count)
+		return -EBADMSG;
+	at->last_time += (int64_t)delta;
 	at->type = (uint8_t)kind;
 	at->entry_count = (uint32_t)count;
 	at->disk_size = (uint32_t)size;
@@ -216,7 +223,8 @@ int meta_cursor_next(struct meta_cursor *c, struct meta_entry *ret)
 		if (result != 0)
 			return result == WAL_END ? -EBADMSG : result;
 	}
-	if (!take(c, &size) || size > WAL_ENTRY_SIZE_MAX)
+	/* No frame's raw payload is larger than 32 bits can say. */
+	if (!take(c, &size) || size > WAL_ENTRY_SIZE_MAX || at->payload_pos + FRAME_LENGTH_BYTES + size > UINT32_MAX)
 		return -EBADMSG;
 	if (at->entry_count == 1 && at->type == FRAME_RAW)
 		at->disk_size = (uint32_t)size + FRAME_LENGTH_BYTES;
@@ -390,9 +398,8 @@ int meta_writer_length(struct meta_writer *w, uint32_t size)
 	return 0;
 }
 
-int meta_writer_gap(struct meta_writer *w, uint64_t ids, uint64_t bytes)
+static int put_gap(struct meta_writer *w, uint64_t ids, uint64_t bytes)
 {
-	assert(w->at.entry_count == 0 && ids <= UINT64_MAX >> 2);
 	int result = make_room(w, GAP_RECORD_MAX);
 	if (result < 0)
 		return result;
@@ -401,4 +408,15 @@ int meta_writer_gap(struct meta_writer *w, uint64_t ids, uint64_t bytes)
 	w->at.id += ids;
 	w->at.frame_offset += bytes;
 	return 0;
+}
+
+int meta_writer_gap(struct meta_writer *w, uint64_t ids, uint64_t bytes)
+{
+	int result = 0;
+
+	assert(w->at.entry_count == 0);
+	/* A segment's name can be anything, so there may be more ids between two than a record has room for. */
+	for (; ids > GAP_IDS_MAX && result == 0; ids -= GAP_IDS_MAX)
+		result = put_gap(w, GAP_IDS_MAX, 0);
+	return result < 0 ? result : put_gap(w, ids, bytes);
 }

@@ -144,7 +144,7 @@ static int write_meta(struct repair *rp, int fd, const struct extent *extent, ui
 		result = scan_init(&scan, rp->sys, fd, extent->bytes, (size_t)x->env->opts.read_buffer);
 	if (result < 0)
 		return result;
-	r.fallback_time = (int64_t)sb.st_mtim.tv_sec * 1000000000 + sb.st_mtim.tv_nsec;
+	r.fallback_time = sys_mtime_ns(&sb);
 	r.out_fd = sys_open_regular(rp->sys, x->dir_fd, tmp, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	result = r.out_fd < 0 ? r.out_fd : 0;
 	if (result == 0) {

@@ -9,16 +9,9 @@
 #include "names.h"
 #include "rebuild.h"
 
-#define NSEC_PER_SEC 1000000000
-
 int segment_open_dir(const struct env *env, const char *name)
 {
 	return env->sys->openat(env->sys, env->root_fd, name, O_RDONLY | O_DIRECTORY, 0);
-}
-
-static int64_t mtime_ns(const struct stat *st)
-{
-	return (int64_t)st->st_mtim.tv_sec * NSEC_PER_SEC + st->st_mtim.tv_nsec;
 }
 
 static void map_free(const struct env *env, struct segment_map *map)
@@ -281,7 +274,7 @@ static int open_wal(struct opening *o, int flags)
 	if (result < 0)
 		return result;
 	o->segment->size = (uint64_t)st.st_size;
-	o->mtime = mtime_ns(&st);
+	o->mtime = sys_mtime_ns(&st);
 	return 0;
 }
 

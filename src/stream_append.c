@@ -22,6 +22,9 @@ enum {
 	META_FLUSH_NS = 10 * 1000000, /* how much of the times of unsynced appends the death of the process may cost */
 };
 
+/* Ids do not wrap: appends end where the next group could. Only a segment's forged name leads there. */
+#define NEXT_ID_MAX (UINT64_MAX - ((uint64_t)GROUP_OPS_MAX << 32))
+
 /* A payload that has been put together already: a batch, or anything compressed. */
 struct wal_payload {
 	uint8_t type;
@@ -614,6 +617,10 @@ static void drain(struct wal_stream *st, bool may_block)
 		}
 		if (st->deleted || (st->health != WAL_HEALTHY && !is_sync(op))) {
 			pop_unwritten(st, st->deleted ? -ENOENT : -EIO);
+			continue;
+		}
+		if (st->next_id > NEXT_ID_MAX && !is_sync(op)) {
+			pop_unwritten(st, -EOVERFLOW);
 			continue;
 		}
 		if (is_sync(op)) {

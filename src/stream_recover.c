@@ -26,8 +26,6 @@
 #include "rebuild.h"
 #include "stream_impl.h"
 
-#define NSEC_PER_SEC 1000000000
-
 enum {
 	TORN_FILES_MAX = 10000,
 	REREADS_MAX = 3,
@@ -471,7 +469,7 @@ static int open_file(struct recovery *rec)
 	if (result < 0)
 		return result;
 	rec->size = (uint64_t)sb.st_size;
-	rec->mtime = (int64_t)sb.st_mtim.tv_sec * NSEC_PER_SEC + sb.st_mtim.tv_nsec;
+	rec->mtime = sys_mtime_ns(&sb);
 	return 0;
 }
 

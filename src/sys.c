@@ -365,3 +365,14 @@ void sys_close(struct sys *sys, int *fd)
 		(void)sys->close(sys, *fd);
 	*fd = -1;
 }
+
+int64_t sys_mtime_ns(const struct stat *st)
+{
+	const int64_t second = 1000000000;
+
+	if (st->st_mtim.tv_sec < 0)
+		return 0;
+	if (st->st_mtim.tv_sec >= INT64_MAX / 2 / second)
+		return INT64_MAX / 2;
+	return (int64_t)st->st_mtim.tv_sec * second + st->st_mtim.tv_nsec;
+}

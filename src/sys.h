@@ -68,6 +68,9 @@ int sys_replace_file(struct sys *sys, int dirfd, const char *name, mode_t mode, 
 /* Opens a regular file with O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK and `flags`; -EINVAL (-ELOOP, -EISDIR) if it is anything else. */
 int sys_open_regular(struct sys *sys, int dirfd, const char *name, int flags, mode_t mode);
 
+/* st_mtim in nanoseconds of Unix time, held between 0 and half of what fits: a file's time can be set to anything. */
+int64_t sys_mtime_ns(const struct stat *st);
+
 /* Closes *fd unless it is < 0, and makes it -1. */
 void sys_close(struct sys *sys, int *fd);
 

@@ -38,6 +38,11 @@ skip() {
 [ "$(id -u)" -eq 0 ] || skip "mounting needs root"
 command -v "mkfs.$fs" >/dev/null || skip "mkfs.$fs is not installed"
 [ -e /dev/loop-control ] || skip "there are no loop devices"
+# Not seen by others: whoever makes a mount namespace of his own meanwhile would keep the file system from ending.
+if [ -z "${POWER_CUT_UNSHARED-}" ]; then
+	unshare -m --propagation private true || skip "there are no mount namespaces"
+	POWER_CUT_UNSHARED=1 exec unshare -m --propagation private "$0" "$@"
+fi
 [ "$by" = library ] || { [ -r /dev/fuse ] && [ -w /dev/fuse ]; } || skip "/dev/fuse is missing or not accessible"
 
 # $disk is where the file system that loses its power is mounted, $mnt where walfs is.
@@ -103,7 +108,7 @@ make_disk() {
 	[ "$fs" = ext4 ] && options=(-b $((1024 << RANDOM % 2 * 2)))
 	"mkfs.$fs" -q "${options[@]}" "$work/image" >"$work/mkfs" 2>&1 || { cat "$work/mkfs" >&2; skip "mkfs.$fs failed"; }
 	power_on
-	umount "$disk"
+	power_off
 }
 
 power_on() {
@@ -111,6 +116,15 @@ power_on() {
 	# The first time it may be that this machine can't.
 	[ "$round" -gt 0 ] && wrong "mount: $(cat "$work/mount.err")"
 	skip "cannot mount it: $(cat "$work/mount.err")"
+}
+
+no_loop() {
+	[ -z "$(losetup -j "$work/image")" ]
+}
+
+power_off() {
+	within 30 umount "$disk" || wrong "cannot unmount $disk: $(umount "$disk" 2>&1)"
+	within 30 no_loop || wrong "somebody keeps the file system: $(losetup -j "$work/image")"
 }
 
 mounted_or_dead() {
@@ -181,7 +195,7 @@ write_and_cut() {
 		wait "$scramble" 2>/dev/null
 	fi
 	pids=()
-	within 30 umount "$disk" || wrong "cannot unmount $disk: $(umount "$disk" 2>&1)"
+	power_off
 }
 
 failed_to_mount() {
@@ -211,7 +225,7 @@ check() {
 		faults=$((faults + 1))
 	fi
 	pids=()
-	within 30 umount "$disk" || wrong "cannot unmount $disk"
+	power_off
 }
 
 RANDOM=$((seed % 32768))

@@ -379,7 +379,8 @@ static void go_read_only(struct wal_stream *st, const char *reason)
 	if (st->health == WAL_HEALTHY)
 		snprintf(st->reason, sizeof st->reason, "%s", reason);
 	st->health = WAL_READONLY;
-	log_write(&st->engine->env.log, WAL_LOG_ERROR, "stream '%s': %s; it is open for reading only", st->name, reason);
+	log_write(&st->engine->env.log, WAL_LOG_ERROR,
+		  "stream '%s': %s; it is open for reading only ('walctl repair' sets what is damaged aside and goes on around it)", st->name, reason);
 }
 
 /* Damage that costs entries but does not keep others from being served. 0, or -EBADMSG if the store is not to be opened then. */

@@ -257,12 +257,12 @@ static bool is_blank(struct walk *w, uint64_t id)
 }
 
 /* The last file may be the empty rest of a rotation that was given up: then the one before goes on beyond its id. */
-static void drop_given_up(struct walk *w, bool head_known, uint64_t head)
+static void drop_given_up(struct walk *w)
 {
 	size_t n = w->files.count;
 	char file[NAME_SEGMENT_MAX];
 
-	if (n < 2 || (head_known && head == w->files.ids[n - 1]) || !is_blank(w, w->files.ids[n - 1]))
+	if (n < 2 || !is_blank(w, w->files.ids[n - 1]))
 		return;
 	struct exam x = { .env = &w->env, .dir_fd = w->dir_fd, .first_id = w->files.ids[n - 2], .end_id = UINT64_MAX };
 	if (exam_run(&x) == 0 && x.next_id > w->files.ids[n - 1]) {
@@ -346,7 +346,7 @@ static int check_files(struct walk *w)
 	id_array_sort(&w->files);
 	int index_result = segindex_load(w->env.sys, w->dir_fd, &index);
 	int head_result = headstate_load(w->env.sys, w->dir_fd, &head);
-	drop_given_up(w, head_result == 0, head);
+	drop_given_up(w);
 	check_index(w, index_result, &index);
 	check_head(w, head_result, head);
 	id_array_release(&index);

@@ -67,6 +67,7 @@ static int take_frame(struct following *f, uint64_t offset, const struct frame_h
 	struct extent extent = { .good = true, .offset = offset, .bytes = FRAME_HEADER_BYTES + (uint64_t)h->disk_size, .first_id = h->start_id, .ids = h->entry_count };
 	int result = add_extent(x, &extent);
 
+	scan_accept(&f->scan, offset, h);
 	f->frame_offset = offset;
 	f->h = *h;
 	f->id = h->start_id;
@@ -227,7 +228,7 @@ int exam_run(struct exam *x)
 		result = load_meta(x);
 	if (result == 0) {
 		x->size = (uint64_t)sb.st_size;
-		result = scan_init(&f.scan, sys, fd, x->size, (size_t)x->env->opts.read_buffer);
+		result = scan_init(&f.scan, sys, fd, x->first_id, x->size, (size_t)x->env->opts.read_buffer);
 	}
 	if (result == 0) {
 		f.follows = x->meta.map_blocks > 0 && meta_cursor_seek(&f.cursor, &x->meta, META_BY_ID, x->first_id) == 0 &&

@@ -48,16 +48,30 @@ uint32_t frame_crc_begin(uint64_t start_id, uint32_t entry_count, uint8_t type, 
 }
 
 /* Never 0, so that the zeros which ironwal writes are no mark. */
-static uint16_t frame_mark(uint8_t unsynced, uint32_t crc)
+static uint16_t mark_for(const struct frame_header *h, uint64_t segment_id, uint64_t offset)
 {
-	uint8_t covered[5] = { unsynced };
+	uint8_t covered[21] = { h->unsynced };
 	uint32_t sum;
 	uint16_t fold;
 
-	put_le32(covered + 1, crc);
+	put_le32(covered + 1, h->crc);
+	put_le64(covered + 5, segment_id);
+	put_le64(covered + 13, offset);
 	sum = crc32_update(0, covered, sizeof(covered));
 	fold = (uint16_t)(sum ^ sum >> 16);
 	return fold ? fold : 0xffff;
+}
+
+void frame_set_mark(struct frame_header *h, uint64_t segment_id, uint64_t offset)
+{
+	h->mark = mark_for(h, segment_id, offset);
+}
+
+enum frame_origin frame_origin(const struct frame_header *h, uint64_t segment_id, uint64_t offset)
+{
+	if (h->mark == 0 && h->unsynced == 0)
+		return FRAME_PLAIN;
+	return h->mark == mark_for(h, segment_id, offset) ? FRAME_OURS : FRAME_FOREIGN;
 }
 
 /* What the type and the sizes allow for entry_count, without looking at the payload. */
@@ -77,7 +91,7 @@ void frame_encode_header(uint8_t out[FRAME_HEADER_BYTES], const struct frame_hea
 	put_covered(out, h->start_id, h->entry_count, h->type, h->disk_size);
 	put_le32(out + FRAME_OFF_RAW_SIZE, h->raw_size);
 	out[FRAME_OFF_UNSYNCED] = h->unsynced;
-	put_le16(out + FRAME_OFF_MARK, frame_mark(h->unsynced, h->crc));
+	put_le16(out + FRAME_OFF_MARK, h->mark);
 }
 
 enum frame_fault frame_decode_header(const uint8_t in[FRAME_HEADER_BYTES], struct frame_header *ret)
@@ -90,13 +104,11 @@ enum frame_fault frame_decode_header(const uint8_t in[FRAME_HEADER_BYTES], struc
 		.crc = get_le32(in + FRAME_OFF_CRC),
 		.type = in[FRAME_OFF_TYPE],
 		.unsynced = in[FRAME_OFF_UNSYNCED],
+		.mark = get_le16(in + FRAME_OFF_MARK),
 	};
 
 	if (get_le32(in + FRAME_OFF_MAGIC) != FRAME_MAGIC)
 		return FRAME_BAD_MAGIC;
-	h.marked = get_le16(in + FRAME_OFF_MARK) == frame_mark(h.unsynced, h.crc);
-	if (!h.marked)
-		h.unsynced = FRAME_UNSYNCED_UNKNOWN;
 	*ret = h;
 	if (h.type != FRAME_RAW && h.type != FRAME_LZ4)
 		return FRAME_BAD_TYPE;

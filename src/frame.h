@@ -13,14 +13,17 @@
  *	21	4	disk_size: payload bytes that follow
  *	25	4	raw_size: payload bytes before compression; outside the crc, so only a hint
  *	29	1	unsynced: how many frames right before this one in the segment were not durable when it was written; 255: unknown
- *	30	2	mark: a check over unsynced and crc, never 0 (ironwal writes three zeros and ignores them)
+ *	30	2	mark: a check over unsynced, crc and the frame's place (its segment's first id, its offset there), never 0
+ *
+ * ironwal writes three zeros for the last two and ignores them.
  *
  * Raw payload: for each entry a u32 length and as many bytes, to the end; just entry_count of them.
  *
  * A frame is *valid* where it stands if the magic, type, count and sizes hold, the crc holds, start_id is the id expected there and the payload
  * is used up by exactly entry_count entries. raw_size and the last three bytes do not matter for that.
  *
- * What a crash may leave and what the last three bytes are for: see scan.h.
+ * What a crash may leave and what the last three bytes are for: see scan.h. The mark knows the place because an entry may hold anything, a copy of a segment too: a
+ * frame that is found in its bytes is not one of the segment that they stand in.
  */
 #ifndef WAL_FRAME_H
 #define WAL_FRAME_H
@@ -65,8 +68,14 @@ struct frame_header {
 	uint32_t raw_size;
 	uint32_t crc;
 	uint8_t type;	  /* enum frame_type */
-	uint8_t unsynced; /* FRAME_UNSYNCED_UNKNOWN also when not marked */
-	bool marked;	  /* decode: the mark holds, so this library wrote the frame and `unsynced` means something */
+	uint8_t unsynced; /* means something if frame_origin() is FRAME_OURS */
+	uint16_t mark;
+};
+
+enum frame_origin {
+	FRAME_OURS,    /* this library wrote it here */
+	FRAME_PLAIN,   /* without a mark, as ironwal writes */
+	FRAME_FOREIGN, /* with a mark that does not hold: it was written elsewhere, or the mark is damaged */
 };
 
 /* Why a frame is not valid; 0 is valid. */
@@ -88,7 +97,13 @@ const char *frame_fault_text(enum frame_fault fault);
 /* The crc of the header's part; go on with crc32_update() over the payload. */
 uint32_t frame_crc_begin(uint64_t start_id, uint32_t entry_count, uint8_t type, uint32_t disk_size);
 
-/* Writes the header, h->crc and the mark included; h->marked is not looked at. */
+/* Sets h->mark for a frame at `offset` of the segment that begins with `segment_id`; crc and unsynced are set. */
+void frame_set_mark(struct frame_header *h, uint64_t segment_id, uint64_t offset);
+
+/* Who wrote the frame that stands there, by its last three bytes. */
+enum frame_origin frame_origin(const struct frame_header *h, uint64_t segment_id, uint64_t offset);
+
+/* Writes the header, h->crc, h->unsynced and h->mark included. */
 void frame_encode_header(uint8_t out[FRAME_HEADER_BYTES], const struct frame_header *h);
 
 /*

@@ -250,7 +250,7 @@ static void cleanup_decoder(struct lz4frame_decoder **dec)
 }
 
 /* Between two blocks, where only the end mark may be missing; in the middle of a block liblz4 always wants that block's rest and the next header. */
-static bool may_end_here(const struct lz4frame_decoder *dec)
+bool lz4frame_decoder_may_end(const struct lz4frame_decoder *dec)
 {
 	return dec->ended || dec->wanted <= LZ4_BLOCK_HEADER_BYTES;
 }
@@ -278,7 +278,7 @@ int lz4frame_decompress(void *raw, size_t raw_size, const void *in, size_t size)
 		used += n_in;
 		made += n_out;
 	} while (!end && (n_in > 0 || n_out > 0));
-	return made == raw_size && may_end_here(dec) ? 0 : -EBADMSG;
+	return made == raw_size && lz4frame_decoder_may_end(dec) ? 0 : -EBADMSG;
 }
 
 int lz4frame_measure(const void *in, size_t size, uint64_t raw_max, uint64_t *ret_raw_size)
@@ -303,7 +303,7 @@ int lz4frame_measure(const void *in, size_t size, uint64_t raw_max, uint64_t *re
 		if (made > raw_max)
 			return -EFBIG;
 	} while (!end && (n_in > 0 || n_out > 0));
-	if (!may_end_here(dec))
+	if (!lz4frame_decoder_may_end(dec))
 		return -EBADMSG;
 	*ret_raw_size = made;
 	return 0;

@@ -52,6 +52,8 @@ void lz4frame_decoder_reset(struct lz4frame_decoder *dec);
  * Takes up to *size bytes of `in` and gives up to *raw_size bytes to `raw`; both are set to what was used and made. *ret_end: the end mark was read. -EBADMSG.
  */
 int lz4frame_decoder_run(struct lz4frame_decoder *dec, const void *in, size_t *size, void *raw, size_t *raw_size, bool *ret_end);
+/* Whether what was taken so far may be all: the end mark was read, or only it is missing. */
+bool lz4frame_decoder_may_end(const struct lz4frame_decoder *dec);
 void lz4frame_decoder_free(struct lz4frame_decoder *dec);
 
 #endif

@@ -89,6 +89,7 @@ int rebuild_frames(struct rebuild *r, uint64_t id_end, enum frame_fault *ret_fau
 			*ret_header = h;
 			return 0;
 		}
+		scan_accept(r->scan, offset, &h);
 		result = meta_writer_frame(&r->writer, h.entry_count, h.type, h.disk_size, frame_time(r, &h));
 		if (result == 0)
 			result = scan_lengths(r->scan, offset, &h, add_length, r);

@@ -141,7 +141,7 @@ static int write_meta(struct repair *rp, int fd, const struct extent *extent, ui
 	strcat(strcpy(tmp, name), NAME_TMP_SUFFIX);
 	int result = rp->sys->fstat(rp->sys, rp->fd, &sb);
 	if (result == 0)
-		result = scan_init(&scan, rp->sys, fd, extent->bytes, (size_t)x->env->opts.read_buffer);
+		result = scan_init(&scan, rp->sys, fd, extent->first_id, extent->bytes, (size_t)x->env->opts.read_buffer);
 	if (result < 0)
 		return result;
 	r.fallback_time = sys_mtime_ns(&sb);
@@ -158,6 +158,31 @@ static int write_meta(struct repair *rp, int fd, const struct extent *extent, ui
 	return result < 0 ? result : rp->sys->renameat(rp->sys, x->dir_fd, tmp, name);
 }
 
+/* The frames at the beginning of `fd` have come to another place: their marks must say so. All of it is made durable before it counts, hence unsynced 0. */
+static int mark_again(struct repair *rp, int fd, const struct extent *extent)
+{
+	for (uint64_t at = 0; at < extent->bytes;) {
+		uint8_t bytes[FRAME_HEADER_BYTES];
+		struct frame_header h;
+		ssize_t n = sys_pread_full(rp->sys, fd, bytes, sizeof bytes, at);
+
+		if (n < 0)
+			return (int)n;
+		if (n < (ssize_t)sizeof bytes || frame_decode_header(bytes, &h) != FRAME_OK)
+			return -EBADMSG;
+		if (frame_origin(&h, rp->x->first_id, extent->offset + at) != FRAME_PLAIN) {
+			h.unsynced = 0;
+			frame_set_mark(&h, extent->first_id, at);
+			frame_encode_header(bytes, &h);
+			int result = sys_pwrite_full(rp->sys, fd, bytes, sizeof bytes, at);
+			if (result < 0)
+				return result;
+		}
+		at += FRAME_HEADER_BYTES + (uint64_t)h.disk_size;
+	}
+	return 0;
+}
+
 /* Step 2, for one extent. */
 static int move_out(struct repair *rp, const struct extent *extent)
 {
@@ -170,6 +195,8 @@ static int move_out(struct repair *rp, const struct extent *extent)
 	if (fd < 0)
 		return fd;
 	int result = copy_range(rp, fd, 0, extent->offset, extent->bytes);
+	if (result == 0)
+		result = mark_again(rp, fd, extent);
 	if (result == 0)
 		result = rp->sys->fsync(rp->sys, fd);
 	if (result == 0)

@@ -266,6 +266,9 @@ int root_open(struct root *root, struct env *env, const char *path, struct wal_e
 	if (result < 0 || env->opts.ro)
 		return result;
 	result = take_lock(root, kind, err);
+	/* What LOCK says makes the directory a store, so it must be there before anything else is. */
+	if (result == 0 && root->fresh)
+		result = env->sys->fsync(env->sys, root->lock_fd);
 	if (result == 0 && root->fresh)
 		result = env->sys->fsync(env->sys, env->root_fd);
 	if (result < 0 && err && err->code != result)

@@ -14,12 +14,14 @@ enum { RAW_BYTES = 64 * 1024 };
 
 #define SEARCH_BUDGET_MIN (64ull << 20)
 
-int scan_init(struct scan *scan, struct sys *sys, int fd, uint64_t size, size_t buffer_bytes)
+int scan_init(struct scan *scan, struct sys *sys, int fd, uint64_t segment_id, uint64_t size, size_t buffer_bytes)
 {
 	*scan = (struct scan){
 		.sys = sys,
 		.fd = fd,
+		.segment_id = segment_id,
 		.size = size,
+		.plain = true,
 		.capacity = buffer_bytes,
 		.search_budget = size > (UINT64_MAX - SEARCH_BUDGET_MIN) / 4 ? UINT64_MAX : 4 * size + SEARCH_BUDGET_MIN,
 	};
@@ -194,6 +196,8 @@ static int walk_lengths(struct scan *scan, uint64_t offset, const struct frame_h
 	result = for_pieces(scan, offset + FRAME_HEADER_BYTES, h->disk_size, h->type == FRAME_LZ4 ? lz4_piece : walk_piece, &walk);
 	if (result < 0)
 		return result;
+	if (h->type == FRAME_LZ4 && !lz4frame_decoder_may_end(scan->decoder))
+		walk.bad = true;
 	return walk.bad || walk.skip > 0 || walk.prefix_have > 0 || walk.count != h->entry_count ? WAL_END : 0;
 }
 
@@ -247,6 +251,19 @@ int scan_frame(struct scan *scan, uint64_t offset, struct frame_header *ret_head
 	return result < 0 ? result : 0;
 }
 
+void scan_accept(struct scan *scan, uint64_t offset, const struct frame_header *h)
+{
+	scan->plain = frame_origin(h, scan->segment_id, offset) == FRAME_PLAIN;
+}
+
+/* Whether a frame found by searching is one of the segment's, as far as its last bytes tell. */
+static bool counts(const struct scan *scan, uint64_t offset, const struct frame_header *h)
+{
+	enum frame_origin origin = frame_origin(h, scan->segment_id, offset);
+
+	return origin == FRAME_OURS || (origin == FRAME_PLAIN && scan->plain);
+}
+
 int scan_lengths(struct scan *scan, uint64_t offset, const struct frame_header *h, int (*visit)(void *arg, uint32_t size), void *arg)
 {
 	int result = walk_lengths(scan, offset, h, visit, arg);
@@ -288,7 +305,7 @@ int scan_find(struct scan *scan, uint64_t from, uint64_t id_min, uint64_t id_end
 		if (result != 0)
 			return result;
 		if (frame_decode_header(data, &h) != FRAME_OK || h.disk_size > scan->size - from - FRAME_HEADER_BYTES ||
-		    h.start_id < id_min || h.start_id >= id_end || h.entry_count > id_end - h.start_id)
+		    h.start_id < id_min || h.start_id >= id_end || h.entry_count > id_end - h.start_id || !counts(scan, from, &h))
 			continue;
 		if (h.disk_size > scan->search_budget)
 			return WAL_TIMEOUT;
@@ -304,11 +321,23 @@ int scan_find(struct scan *scan, uint64_t from, uint64_t id_min, uint64_t id_end
 	}
 }
 
+/* 1 if the frame says that what lies before the `passed` frames in front of it had been durable, 0 if not. */
+static int vouches(struct scan *scan, uint64_t offset, const struct frame_header *h, uint64_t id, uint64_t passed)
+{
+	uint64_t payload = offset + FRAME_HEADER_BYTES;
+
+	if (h->start_id < id)
+		return 1;
+	if (frame_origin(h, scan->segment_id, offset) == FRAME_OURS)
+		return h->unsynced < FRAME_UNSYNCED_UNKNOWN && h->unsynced <= passed;
+	/* A frame of empty entries stays valid if a power cut takes the sector that begins between its disk_size and its mark. */
+	int result = scan_is_zero(scan, payload, payload + h->disk_size);
+	return result < 0 ? result : !result;
+}
+
 int scan_vouched(struct scan *scan, uint64_t offset, uint64_t id)
 {
-	/* The valid frames behind the bad bytes and before the one that is asked: if no more than those were unsynced when it was written, what lies
-	 * before them was not. */
-	uint64_t passed = 0;
+	uint64_t passed = 0; /* the frames behind the bad bytes and before the one that is asked */
 
 	for (uint64_t from = offset;;) {
 		struct frame_header h;
@@ -316,8 +345,9 @@ int scan_vouched(struct scan *scan, uint64_t offset, uint64_t id)
 
 		if (result == WAL_END || result < 0)
 			return result < 0 ? result : 0;
-		if (result == WAL_TIMEOUT || !h.marked || h.start_id < id || (h.unsynced < FRAME_UNSYNCED_UNKNOWN && h.unsynced <= passed))
-			return 1;
+		result = result == WAL_TIMEOUT ? 1 : vouches(scan, from, &h, id, passed);
+		if (result != 0)
+			return result;
 		passed++;
 		from += FRAME_HEADER_BYTES + (uint64_t)h.disk_size;
 	}

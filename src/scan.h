@@ -12,6 +12,10 @@
  * What says so: a sealed segment (it is fdatasynced before the next one gets its first frame); the sidecar's `durable`; a later valid frame. That
  * frame's `unsynced` says how many frames right before it were not yet durable when it was written, so anything before those was. A frame without a
  * mark (ironwal's) says nothing of the kind, yet one that follows bad bytes is taken as evidence too: better stop and ask than cut.
+ *
+ * A later frame has to be searched for, and an entry may hold anything, copies of segments too. So of the frames found by searching only those count whose mark says
+ * that they were written there; and those without any mark where ironwal was writing, which is where the frame right before the bad bytes has none either, or
+ * where there is none before.
  */
 #ifndef WAL_SCAN_H
 #define WAL_SCAN_H
@@ -24,7 +28,9 @@ struct lz4frame_decoder;
 struct scan {
 	struct sys *sys;
 	int fd;
-	uint64_t size; /* bytes of the file that are looked at */
+	uint64_t segment_id; /* its first id */
+	uint64_t size;	     /* bytes of the file that are looked at */
+	bool plain;	     /* the last frame that was accepted (scan_accept()) was ironwal's, or there was none yet */
 	uint8_t *buffer;
 	size_t capacity;
 	uint64_t buffer_offset;
@@ -35,7 +41,7 @@ struct scan {
 };
 
 /* `fd` stays the caller's. `buffer_bytes` is at least 4 KiB. -ENOMEM. */
-int scan_init(struct scan *scan, struct sys *sys, int fd, uint64_t size, size_t buffer_bytes);
+int scan_init(struct scan *scan, struct sys *sys, int fd, uint64_t segment_id, uint64_t size, size_t buffer_bytes);
 void scan_release(struct scan *scan);
 
 /*
@@ -44,11 +50,14 @@ void scan_release(struct scan *scan);
  */
 int scan_frame(struct scan *scan, uint64_t offset, struct frame_header *ret_header, enum frame_fault *ret_fault);
 
+/* The valid frame at `offset` belongs to the segment: from now on the search behind it looks for frames of the same origin. */
+void scan_accept(struct scan *scan, uint64_t offset, const struct frame_header *h);
+
 /* Calls `visit` with the length of each entry of the valid frame at `offset`, in order. A result < 0 of it ends the walk and is returned. */
 int scan_lengths(struct scan *scan, uint64_t offset, const struct frame_header *h, int (*visit)(void *arg, uint32_t size), void *arg);
 
 /*
- * The first valid frame at or behind `from` whose ids lie in [id_min, id_end). WAL_END if there is none. WAL_TIMEOUT if so many bytes that only look like frames stand there
+ * The first valid frame at or behind `from` that counts (see above) and whose ids lie in [id_min, id_end). WAL_END if there is none. WAL_TIMEOUT if so many bytes that only look like frames stand there
  * that the search was given up (they are checked at most a few times the size of the file, however it is made).
  */
 int scan_find(struct scan *scan, uint64_t from, uint64_t id_min, uint64_t id_end, uint64_t *ret_offset, struct frame_header *ret_header);

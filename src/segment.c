@@ -130,7 +130,7 @@ static int meta_agrees(struct opening *o)
 
 	/* A crash may have kept the preallocated space behind the last frame from being cut. */
 	struct scan scan;
-	result = scan_init(&scan, o->env->sys, segment->fd, segment->size, (size_t)o->env->opts.read_buffer);
+	result = scan_init(&scan, o->env->sys, segment->fd, segment->first_id, segment->size, (size_t)o->env->opts.read_buffer);
 	if (result == 0)
 		result = scan_is_zero(&scan, end.frame_offset, segment->size);
 	scan_release(&scan);
@@ -179,7 +179,7 @@ static int write_meta(struct opening *o, int fd, const struct meta_view *old)
 {
 	struct scan scan;
 	struct rebuild r = { .scan = &scan, .out_fd = fd, .old = old, .fallback_time = o->mtime };
-	int result = scan_init(&scan, o->env->sys, o->segment->fd, o->segment->size, (size_t)o->env->opts.read_buffer);
+	int result = scan_init(&scan, o->env->sys, o->segment->fd, o->segment->first_id, o->segment->size, (size_t)o->env->opts.read_buffer);
 
 	if (result == 0) {
 		rebuild_begin(&r, o->segment->first_id, NULL, 0);

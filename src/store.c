@@ -3,8 +3,8 @@
  * A store: its root and the table of its streams.
  *
  * The crash order of making a stream: directory, segment file (fsync), segments.idx (fsync, rename, fsync of the directory), fsync of the root. A crash may leave an empty
- * directory, which is taken over when the stream is made again. Of deleting one: head.state, sidecar and segment, then segments.idx, the directory, fsync
- * of the root; what a crash leaves is a stream without entries that goes on with its next id, or an empty directory.
+ * directory, which is taken over when the stream is made again. Of deleting one: head.state, sidecar and segment, fsync of the directory, then segments.idx, the
+ * directory, fsync of the root; what a crash leaves is a stream without entries that goes on with its next id, or an empty directory.
  */
 #include "store.h"
 
@@ -415,26 +415,39 @@ int wal_store_list(struct wal_store *store, char ***ret_names, size_t *ret_count
 
 /* ---- Making and deleting streams ---- */
 
-static int visit_any(void *arg, const char *name, unsigned char type)
+/* What was set aside at a recovery or repair is someone's data. */
+static bool is_set_aside(const char *name)
 {
-	(void)arg;
-	(void)name;
-	(void)type;
-	return WAL_END;
+	return strstr(name, ".torn.") || strstr(name, ".damaged.");
 }
 
-/* The directory of a new stream: made, or an empty one of that name taken over. */
+/* Removes what a crash may have left of a stream that was being made or deleted; anything else ends it. */
+static int visit_leftover(void *arg, const char *name, unsigned char type)
+{
+	void **args = arg;
+	struct env *env = args[0];
+	int *dir_fd = args[1];
+	uint64_t id;
+
+	(void)type;
+	if (!name_is_ours(name) || name_is_segment(name, &id) || is_set_aside(name))
+		return WAL_END;
+	return env->sys->unlinkat(env->sys, *dir_fd, name, 0);
+}
+
+/* The directory of a new stream: made, or one of that name taken over that holds nothing of value. */
 static int make_dir(struct wal_store *store, const char *name)
 {
 	struct env *env = &store->engine.env;
-	int result = env->sys->mkdirat(env->sys, env->root_fd, name, 0700);
+	int result = env->sys->mkdirat(env->sys, env->root_fd, name, 0700), fd;
+	void *args[] = { env, &fd };
 
 	if (result != -EEXIST)
 		return result;
-	int fd = segment_open_dir(env, name);
+	fd = segment_open_dir(env, name);
 	if (fd < 0)
 		return fd == -ENOTDIR || fd == -ELOOP ? -EEXIST : fd;
-	result = sys_list(env->sys, fd, visit_any, NULL);
+	result = sys_list(env->sys, fd, visit_leftover, args);
 	sys_close(env->sys, &fd);
 	return result == WAL_END ? -EEXIST : result;
 }
@@ -460,6 +473,8 @@ static int delete_files(struct wal_store *store, const char *name)
 	if (dir_fd < 0)
 		return dir_fd;
 	int result = sys_list(env->sys, dir_fd, visit_delete, args);
+	if (result == 0)
+		result = env->sys->fsync(env->sys, dir_fd);
 	if (result == 0)
 		result = env->sys->unlinkat(env->sys, dir_fd, NAME_SEGMENTS_IDX, 0);
 	if (result == -ENOENT)
@@ -531,12 +546,9 @@ int wal_stream_open(struct wal_store *store, const char *name, unsigned flags, s
 static int visit_foreign(void *arg, const char *name, unsigned char type)
 {
 	const char **ret_name = arg;
-	unsigned torn_at;
 
 	(void)type;
-	/* What was set aside is someone's data. */
-	torn_at = strstr(name, ".torn.") != NULL || strstr(name, ".damaged.") != NULL;
-	if (name_is_ours(name) && !torn_at)
+	if (name_is_ours(name) && !is_set_aside(name))
 		return 0;
 	*ret_name = strdup(name);
 	return WAL_END;

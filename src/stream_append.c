@@ -268,6 +268,7 @@ static int write_frames(struct group *g)
 			if (entry->iov_len > 0)
 				iov[iov_count++] = *entry;
 		}
+		frame_set_mark(&h, g->segment->first_id, g->ops[i]->internal.frame_offset);
 		frame_encode_header(head, &h);
 	}
 	struct sys *sys = g->st->engine->env.sys;
@@ -359,6 +360,7 @@ static int write_spilled(struct group *g)
 		return result;
 	h.disk_size = (uint32_t)size;
 	h.crc = crc32_join(frame_crc_begin(h.start_id, 1, h.type, h.disk_size), crc, size);
+	frame_set_mark(&h, g->segment->first_id, g->offset);
 	frame_encode_header(head, &h);
 	g->bytes = FRAME_HEADER_BYTES + size;
 	struct sys *sys = g->st->engine->env.sys;

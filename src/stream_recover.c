@@ -51,6 +51,7 @@ struct recovery {
 	int fd;
 	uint64_t size;
 	int64_t mtime;
+	int64_t last_time; /* of the entry before it, if that is known */
 	int meta_fd;
 	struct meta_view old; /* the sidecar as it was, mapped: as many blocks as are of use */
 	uint64_t old_size;    /* of the map */
@@ -59,6 +60,7 @@ struct recovery {
 	struct scan scan;
 	struct rebuild r;
 	unsigned rereads; /* of the same place, read-only */
+	bool probe;	  /* only find where the log ends: judge nothing, change nothing */
 };
 
 static bool read_only(const struct recovery *rec)
@@ -249,6 +251,23 @@ static int resume_rebuild(struct recovery *rec)
 	return -EBADMSG;
 }
 
+/* Who wrote the frame that the rebuild goes on from decides what a search behind it looks for. */
+static int accept_last_frame(struct recovery *rec)
+{
+	uint64_t id = rec->r.writer.at.id;
+	struct meta_cursor c;
+	struct meta_entry e;
+	struct frame_header h;
+	enum frame_fault fault;
+
+	if (id == rec->id || meta_find(&c, &rec->old, id - 1, &e) != 0 || e.gap)
+		return 0;
+	int result = scan_frame(&rec->scan, e.frame_offset, &h, &fault);
+	if (result == 0 && fault == FRAME_OK)
+		scan_accept(&rec->scan, e.frame_offset, &h);
+	return result;
+}
+
 static int begin_rebuild(struct recovery *rec)
 {
 	struct meta_pos pos;
@@ -267,7 +286,8 @@ static int begin_rebuild(struct recovery *rec)
 		rebuild_begin(&rec->r, rec->id, NULL, 0);
 	if (rec->old.map_blocks > 0)
 		rec->r.old = &rec->old;
-	return 0;
+	/* Nothing will be searched for where all is known to be durable. */
+	return result == 0 && rec->durable < rec->size ? accept_last_frame(rec) : 0;
 }
 
 /* ---- The tail ---- */
@@ -411,7 +431,7 @@ static int judge(struct recovery *rec, enum frame_fault fault, const struct fram
 	if (result < 0)
 		return result;
 	bool durable = offset < rec->durable;
-	if (result == 1 && !durable)
+	if ((result == 1 && !durable) || rec->probe)
 		return 0;
 	if (!durable) {
 		result = scan_vouched(&rec->scan, offset, id);
@@ -505,7 +525,7 @@ static int settle(struct recovery *rec)
 	uint64_t end = rec->r.writer.at.frame_offset;
 	bool healthy = !read_only(rec) && st->health == WAL_HEALTHY;
 
-	if (healthy && end == rec->durable && end == rec->size)
+	if (rec->probe || (healthy && end == rec->durable && end == rec->size))
 		return 0;
 	if (healthy && end > rec->durable && rec->sys->fdatasync(rec->sys, rec->fd) < 0) {
 		go_read_only(st, "syncing what was found after a crash failed");
@@ -560,7 +580,7 @@ static int recover_active(struct recovery *rec, uint64_t id)
 	int result = open_file(rec);
 	if (result < 0)
 		return result;
-	result = scan_init(&rec->scan, rec->sys, rec->fd, rec->size, (size_t)rec->env->opts.read_buffer);
+	result = scan_init(&rec->scan, rec->sys, rec->fd, id, rec->size, (size_t)rec->env->opts.read_buffer);
 	if (result == 0)
 		result = begin_rebuild(rec);
 	bool more = result == 0;
@@ -582,7 +602,7 @@ static int recover_active(struct recovery *rec, uint64_t id)
 	if (result >= 0) {
 		/* An empty segment: what comes first has a time that is not before the file's. */
 		if (rec->r.writer.at.frame_offset == 0 && rec->r.writer.at.id == id) {
-			struct meta_pos at = { .id = id, .last_time = rec->mtime };
+			struct meta_pos at = { .id = id, .last_time = rec->last_time ? rec->last_time : rec->mtime };
 
 			rebuild_begin(&rec->r, id, &at, 0);
 		}
@@ -609,7 +629,7 @@ static bool is_blank(struct recovery *rec, uint64_t id)
 	if (fd < 0)
 		return false;
 	result = rec->sys->fstat(rec->sys, fd, &sb);
-	if (result == 0 && scan_init(&scan, rec->sys, fd, (uint64_t)sb.st_size, (size_t)rec->env->opts.read_buffer) == 0) {
+	if (result == 0 && scan_init(&scan, rec->sys, fd, id, (uint64_t)sb.st_size, (size_t)rec->env->opts.read_buffer) == 0) {
 		result = scan_is_zero(&scan, 0, (uint64_t)sb.st_size);
 		scan_release(&scan);
 	}
@@ -642,7 +662,7 @@ static int cut_to_length(struct recovery *rec, uint64_t id, uint64_t end)
 }
 
 /*
- * The last file is empty and head.state does not name it: a rotation did not come to its end. 1 if the segment before it is still the active one (and has been
+ * The last file is empty: a rotation was the last thing that happened, or did not come to its end. 1 if the segment before it is still the active one (and has been
  * recovered), because it went on beyond the id at which the new one was to begin.
  */
 static int rotation_was_given_up(struct recovery *rec)
@@ -651,27 +671,35 @@ static int rotation_was_given_up(struct recovery *rec)
 	size_t count = st->segments.count;
 	char name[NAME_SEGMENT_MAX];
 
-	if (count < 2 || (rec->head_result == 0 && rec->head == st->segments.ids[count - 1]) || !is_blank(rec, st->segments.ids[count - 1]))
+	if (count < 2 || !is_blank(rec, st->segments.ids[count - 1]))
 		return 0;
 	uint64_t new_id = st->segments.ids[count - 1], old_id = st->segments.ids[count - 2];
+	/* If head.state names it, the old segment was sealed, unless even taking the rotation back failed: then it is only looked at. */
+	bool sealed = rec->head_result == 0 && rec->head == new_id;
 	st->segments.count = count - 1;
+	rec->probe = sealed;
 	int result = recover_active(rec, old_id);
-	if (result < 0)
-		return result;
-	if (st->next_id > new_id) {
+	rec->probe = false;
+	if (result == 0 && st->next_id > new_id) {
 		log_write(&rec->env->log, WAL_LOG_WARNING, "stream '%s': segment %020" PRIu64 ".wal is the empty rest of a rotation that was given up, %s",
 			  st->name, new_id, read_only(rec) ? "ignoring it" : "removed");
 		if (!read_only(rec))
 			rec->sys->unlinkat(rec->sys, rec->dir_fd, name_segment(name, new_id), 0);
-		return 1;
+		if (sealed) {
+			sys_close(rec->sys, &st->meta_fd);
+			result = recover_active(rec, old_id);
+		}
+		return result < 0 ? result : 1;
 	}
-	if (st->next_id < new_id)
+	if (result == 0 && !sealed && st->next_id < new_id)
 		result = missing_ids(rec, old_id, st->next_id, new_id);
-	else if (!read_only(rec))
+	else if (result == 0 && !sealed && !read_only(rec))
 		result = cut_to_length(rec, old_id, st->active.end);
+	rec->last_time = st->meta.at.last_time;
 	sys_close(rec->sys, &st->meta_fd);
 	st->segments.count = count;
-	return result;
+	/* What can't be read of a sealed segment costs its entries, when they are read. */
+	return sealed ? 0 : result;
 }
 
 /* The small files name a segment behind all that there are. */
@@ -683,6 +711,7 @@ static int follow_named(struct recovery *rec, uint64_t named)
 	if (named <= last || st->next_id > named)
 		return 0; /* of a rotation that was given up */
 	int result = st->next_id < named ? missing_ids(rec, last, st->next_id, named) : 0;
+	rec->last_time = st->meta.at.last_time;
 	sys_close(rec->sys, &st->meta_fd);
 	if (result == 0)
 		result = id_array_push(&st->segments, named);

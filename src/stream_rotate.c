@@ -71,7 +71,7 @@ static void reuse_empty(struct rotation *r, const char *name)
 		return;
 	int result = r->sys->fstat(r->sys, r->fd, &sb);
 	if (result == 0)
-		result = scan_init(&scan, r->sys, r->fd, (uint64_t)sb.st_size, 64 * 1024);
+		result = scan_init(&scan, r->sys, r->fd, r->id, (uint64_t)sb.st_size, 64 * 1024);
 	if (result == 0) {
 		zero = scan_is_zero(&scan, 0, (uint64_t)sb.st_size);
 		scan_release(&scan);
@@ -154,6 +154,9 @@ static int switch_over(struct rotation *r)
 		r->allocated = st->reserved;
 	}
 	pthread_mutex_lock(&st->lock);
+	/* What the old segment holds is durable, and so visible before the segment is sealed. */
+	st->durable_id = r->id;
+	stream_advance(st);
 	result = id_array_push(&st->segments, r->id);
 	if (result == 0) {
 		struct meta_pos at = { .id = r->id, .last_time = st->meta.at.last_time };

@@ -17,10 +17,10 @@ LAYERS = [
     ["meta", "scan"],
     ["rebuild"],
     ["segment"],
-    ["segcache"],
-    ["stream_impl"],
-    ["draft", "iter", "reader", "stream", "stream_append", "stream_commit", "stream_read", "stream_recover", "stream_rotate", "stream_space",
-     "stream_stat", "txn"],
+    ["examine", "root", "segcache"],
+    ["repair", "stream_impl"],
+    ["check", "draft", "iter", "reader", "stream", "stream_append", "stream_commit", "stream_read", "stream_recover", "stream_rotate",
+     "stream_space", "stream_stat", "txn"],
     ["store"],
 ]
 

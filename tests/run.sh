@@ -8,10 +8,11 @@
 #	tests/run.sh --quick	the ordinary build only
 #	tests/run.sh SUITE…	only these suites (unit, mount …) in the ordinary build
 #
-# There are three builds:
+# There are four builds:
 #	build/gcc	as it is shipped: all tests
-#	build/asan	gcc with ASan, LSan and UBSan: all tests, walfs and walctl under the sanitizers too
+#	build/asan	gcc with ASan, LSan and UBSan: all but the power cuts; walfs and walctl are under the sanitizers too
 #	build/tsan	clang with TSan: unit tests, and appending and listing in a mount
+#	build/clang	clang: compiles without a warning, and has the fuzzers
 # A complaint of a sanitizer is a failure wherever it came up. With CI=true so is a test that was skipped, except those that want stores of the original
 # ironwal where there are none.
 set -eu
@@ -54,6 +55,8 @@ missing_packages() {
 	command -v rsync >/dev/null || echo rsync
 	command -v mount >/dev/null || echo mount
 	command -v shellcheck >/dev/null || echo shellcheck
+	PATH=$PATH:/sbin:/usr/sbin command -v mkfs.ext4 >/dev/null || echo e2fsprogs
+	PATH=$PATH:/sbin:/usr/sbin command -v mkfs.xfs >/dev/null || echo xfsprogs
 	has_header stdlib.h || echo libc6-dev
 	pkg-config --exists 'fuse3 >= 3.14' 2>/dev/null || echo libfuse3-dev
 	pkg-config --exists 'liblz4 >= 1.9' 2>/dev/null || echo liblz4-dev
@@ -102,6 +105,11 @@ make_build() {
 	ninja -C "$dir"
 }
 
+# list_tests NAME [ARGUMENT OF meson test]…: their names
+list_tests() {
+	meson test -C "$build/$1" --no-rebuild --list "${@:2}" | sed 's/.* \/ //'
+}
+
 # run_tests NAME [ARGUMENT OF meson test]…
 run_tests() {
 	local dir=$build/$1 fixed_addresses=()
@@ -113,7 +121,7 @@ run_tests() {
 		fixed_addresses=(setarch -R)
 	fi
 	rm -f "$dir/meson-logs/testlog.json"
-	meson test -C "$dir" --no-rebuild --list "$@" >"$dir/tests.list"
+	list_tests "$(basename "$dir")" "$@" >"$dir/tests.list"
 	"${fixed_addresses[@]}" meson test -C "$dir" --no-rebuild --print-errorlogs "$@" || true # summary.py reads how it went
 	builds+=("$dir")
 }
@@ -143,7 +151,7 @@ mkdir -p "$complaints"
 export ASAN_OPTIONS=detect_leaks=1:halt_on_error=1:exitcode=99:log_path=$complaints/asan
 export LSAN_OPTIONS=exitcode=99:log_path=$complaints/lsan
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=99:log_path=$complaints/ubsan
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:exitcode=99:log_path=$complaints/tsan
+export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:die_after_fork=0:exitcode=99:log_path=$complaints/tsan
 
 scripts=not-run
 if [ "$quick" -eq 0 ]; then
@@ -155,10 +163,12 @@ run_tests gcc "${suites[@]}"
 if [ "$quick" -eq 0 ]; then
 	# -O1: gcc 12 ends with an internal error on -fsanitize=undefined at -O0
 	make_build asan gcc -Db_sanitize=address,undefined -Doptimization=1
-	run_tests asan
+	run_tests asan --no-suite power
 	make_build tsan clang -Db_sanitize=thread -Doptimization=1 -Db_lundef=false
-	mapfile -t concurrent < <(meson test -C "$build/tsan" --no-rebuild --list --suite unit | sed 's/.* \/ //')
+	mapfile -t concurrent < <(list_tests tsan --suite unit)
 	run_tests tsan "${concurrent[@]}" 'mount appending' 'mount listing'
+	make_build clang clang
+	run_tests clang --suite fuzz
 fi
 
 say "Summary"

@@ -67,7 +67,7 @@ static size_t compare_frame(struct walk *walk, const uint8_t *data, size_t size,
 		return 0;
 	assert_int_equal(frame_check_crc(&h, data + FRAME_OFF_PAYLOAD), FRAME_OK);
 	assert_int_equal(h.start_id, expected_id);
-	assert_false(h.marked);
+	assert_int_equal(h.mark, 0);
 	frame_encode_header(again, &h);
 	assert_memory_equal(again, data, FRAME_OFF_UNSYNCED);
 	walk->frames[h.type]++;

@@ -9,6 +9,12 @@
 #include "test.h"
 
 /* The first two worked examples are bytes of files that ironwal wrote. */
+/* Where the frames made here are said to stand. */
+enum {
+	SEGMENT = 1000,
+	OFFSET = 4096,
+};
+
 static const uint8_t empty_entry[] = {
 	0x4c, 0x41, 0x57, 0x4c, 0xf4, 0x12, 0xd8, 0x18, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, /* header */
 	0, 0, 0, 0,
@@ -35,6 +41,7 @@ static uint8_t *make_frame(uint64_t start_id, uint32_t count, uint8_t unsynced, 
 		p += FRAME_LENGTH_BYTES + i;
 	}
 	h.crc = crc32_update(frame_crc_begin(start_id, count, h.type, h.disk_size), frame + FRAME_OFF_PAYLOAD, h.disk_size);
+	frame_set_mark(&h, SEGMENT, OFFSET);
 	frame_encode_header(frame, &h);
 	*ret_size = FRAME_HEADER_BYTES + h.disk_size;
 	return frame;
@@ -63,13 +70,12 @@ static void frames_of_the_original(void **state)
 	assert_int_equal(h.disk_size, 4);
 	assert_int_equal(h.raw_size, 4);
 	assert_int_equal(h.crc, 0x18d812f4);
-	assert_false(h.marked);
-	assert_int_equal(h.unsynced, FRAME_UNSYNCED_UNKNOWN);
+	assert_int_equal(frame_origin(&h, 0, 0), FRAME_PLAIN);
 
 	assert_int_equal(check_frame(one_byte_entry, &h), FRAME_OK);
 	assert_int_equal(h.start_id, 1);
 	assert_int_equal(h.disk_size, 5);
-	assert_false(h.marked);
+	assert_int_equal(frame_origin(&h, 0, 36), FRAME_PLAIN);
 }
 
 /* All but the three bytes that ironwal writes as zeros. */
@@ -80,6 +86,7 @@ static void our_frame_is_the_originals(void **state)
 
 	(void)state;
 	h.crc = crc32_update(frame_crc_begin(1, 1, FRAME_RAW, 5), one_byte_entry + FRAME_OFF_PAYLOAD, 5);
+	frame_set_mark(&h, 0, 36);
 	frame_encode_header(out, &h);
 	assert_memory_equal(out, one_byte_entry, FRAME_OFF_UNSYNCED);
 	assert_int_equal(out[FRAME_OFF_UNSYNCED], 0);
@@ -98,9 +105,10 @@ static void header_round_trip(void **state)
 	(void)state;
 	for (size_t i = 0; i < TEST_COUNT(cases); i++) {
 		uint8_t out[FRAME_HEADER_BYTES];
-		struct frame_header h;
+		struct frame_header h, marked = cases[i];
 
-		frame_encode_header(out, &cases[i]);
+		frame_set_mark(&marked, SEGMENT, OFFSET);
+		frame_encode_header(out, &marked);
 		assert_int_equal(frame_decode_header(out, &h), FRAME_OK);
 		assert_true(h.start_id == cases[i].start_id);
 		assert_int_equal(h.entry_count, cases[i].entry_count);
@@ -109,7 +117,9 @@ static void header_round_trip(void **state)
 		assert_int_equal(h.crc, cases[i].crc);
 		assert_int_equal(h.type, cases[i].type);
 		assert_int_equal(h.unsynced, cases[i].unsynced);
-		assert_true(h.marked);
+		assert_int_equal(frame_origin(&h, SEGMENT, OFFSET), FRAME_OURS);
+		assert_int_equal(frame_origin(&h, SEGMENT, OFFSET + 1), FRAME_FOREIGN);
+		assert_int_equal(frame_origin(&h, SEGMENT + 1, OFFSET), FRAME_FOREIGN);
 	}
 }
 
@@ -139,8 +149,7 @@ static void every_mutation_of_a_header(void **state)
 			if (at >= FRAME_OFF_RAW_SIZE) {
 				assert_int_equal(fault, FRAME_OK);
 				assert_int_equal(frame_check_crc(&h, padded + FRAME_OFF_PAYLOAD), FRAME_OK);
-				assert_int_equal(h.marked, at < FRAME_OFF_UNSYNCED);
-				assert_int_equal(h.unsynced, h.marked ? 2 : FRAME_UNSYNCED_UNKNOWN);
+				assert_int_equal(frame_origin(&h, SEGMENT, OFFSET) == FRAME_OURS, at < FRAME_OFF_UNSYNCED);
 				continue;
 			}
 			if (at == FRAME_OFF_TYPE && value > FRAME_LZ4)
@@ -153,7 +162,7 @@ static void every_mutation_of_a_header(void **state)
 			assert_int_not_equal(fault, FRAME_OK);
 			if (at < FRAME_OFF_START_ID) {
 				assert_int_equal(fault, FRAME_BAD_CRC);
-				assert_false(h.marked);
+				assert_int_equal(frame_origin(&h, SEGMENT, OFFSET), FRAME_FOREIGN);
 			}
 		}
 	}
@@ -233,19 +242,20 @@ static void mark_is_never_zero(void **state)
 	(void)state;
 	for (uint32_t i = 0; i < 300000; i++) {
 		struct frame_header back;
-		uint8_t covered[5] = { 0 };
+		uint8_t covered[21] = { 0 };
 		uint32_t sum;
 
 		h.crc = i * 2654435761u;
 		put_le32(covered + 1, h.crc);
 		sum = crc32_update(0, covered, sizeof(covered));
 		folds_to_zero += (uint16_t)(sum ^ sum >> 16) == 0;
+		frame_set_mark(&h, 0, 0);
 		frame_encode_header(out, &h);
 		assert_int_not_equal(get_le16(out + FRAME_OFF_MARK), 0);
 		memcpy(in, out, sizeof(in));
 		memset(in + FRAME_OFF_UNSYNCED, 0, 3);
 		assert_int_equal(frame_decode_header(in, &back), FRAME_OK);
-		assert_false(back.marked);
+		assert_int_equal(frame_origin(&back, 0, 0), FRAME_PLAIN);
 	}
 	/* Else this has not tried what it is for. */
 	assert_true(folds_to_zero > 0);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cleanup.h"
 #include "damage.h"
 #include "random.h"
 #include "stores.h"
@@ -43,6 +44,9 @@ struct model_stream {
 };
 
 struct model {
+	struct sys sys; /* with a clock of our own */
+	int64_t clock_ns;
+	struct random clock_random;
 	struct random random;
 	struct wal_options opts;
 	struct tmpdir dir;
@@ -65,6 +69,16 @@ static void print_complaint(void *arg, enum wal_log_level level, const char *mes
 	(void)arg;
 	if (level != WAL_LOG_INFO)
 		fprintf(stderr, "the library says: %s\n", message);
+}
+
+/* Steps of all lengths, now and then back: how large the records in the sidecars are depends on it. */
+static int64_t model_now(struct sys *sys)
+{
+	struct model *m = container_of(sys, struct model, sys);
+	int64_t step = (int64_t)random_size(&m->clock_random, (size_t)1 << 36);
+
+	m->clock_ns += random_below(&m->clock_random, 20) == 0 ? -step : step;
+	return m->clock_ns;
 }
 
 static const char *stream_name(size_t i)
@@ -529,11 +543,18 @@ static void end_handles(struct model *m)
 	}
 }
 
-static void begin_handles(struct model *m)
+static void open_store(struct model *m)
 {
 	char path[PATH_MAX];
+	struct wal_error err;
 
-	m->store = store_open_or_fail(store_path(m, path), &m->opts);
+	if (store_open(&m->sys, store_path(m, path), &m->opts, &m->store, &err) != 0)
+		fail_msg("cannot open '%s': %s", path, err.message);
+}
+
+static void begin_handles(struct model *m)
+{
+	open_store(m);
 	for (size_t i = 0; i < STREAMS; i++) {
 		if (m->streams[i].exists) {
 			assert_int_equal(wal_stream_open(m->store, stream_name(i), 0, &m->streams[i].st, NULL), 0);
@@ -607,10 +628,15 @@ static void run(const struct wal_options *opts, uint64_t seed)
 
 	assert_non_null(m);
 	m->random.state = seed;
+	m->clock_random.state = seed ^ 1;
+	/* Long ago: what a crash costs of the times comes from the files, and they must not be before it. */
+	m->clock_ns = sys_real()->now(sys_real()) - 1000 * 86400 * (int64_t)1000000000;
+	m->sys = *sys_real();
+	m->sys.now = model_now;
 	m->opts = *opts;
 	tmpdir_make(&m->dir, "model");
 	m->streams[0].exists = true;
-	m->store = store_open_or_fail(store_path(m, (char[PATH_MAX]){ 0 }), opts);
+	open_store(m);
 	m->streams[0].st = stream_open_or_fail(m->store, stream_name(0));
 	for (uint64_t i = 0; i < steps; i++)
 		step(m);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "cleanup.h"
 #include "damage.h"
 #include "frame.h"
 #include "snapshot.h"
@@ -1076,6 +1077,46 @@ static void time_of_a_stream_that_ends_with_a_rotation(void **state)
 	place_remove(&p);
 }
 
+struct clock_sys {
+	struct sys sys;
+	int64_t ns;
+};
+
+static int64_t clock_now(struct sys *sys)
+{
+	return container_of(sys, struct clock_sys, sys)->ns;
+}
+
+/* Times go on where they were, in the same segment and in an empty one, over a reopen, whatever the clock says. */
+static void clock_set_back(void **state)
+{
+	struct clock_sys clock = { .sys = *sys_real(), .ns = sys_real()->now(sys_real()) + 3600 * (int64_t)NSEC_PER_SEC };
+	struct tmpdir dir;
+	int64_t before = 0;
+
+	(void)state;
+	clock.sys.now = clock_now;
+	tmpdir_make(&dir, "recover");
+	for (uint64_t id = 0; id < 6; id++) {
+		struct wal_entry_info info;
+		struct wal_store *store;
+		struct wal_stream *st;
+
+		assert_int_equal(store_open(&clock.sys, dir.path, NULL, &store, NULL), 0);
+		st = stream_open_or_fail(store, "s");
+		stream_fill(st, id, id + 1);
+		assert_int_equal(wal_stream_lookup(st, id, &info), 0);
+		assert_true(info.time_ns > before);
+		before = info.time_ns;
+		if (id % 2 == 1)
+			assert_int_equal(wal_stream_rotate(st), 0);
+		clock.ns -= 7000 * (int64_t)NSEC_PER_SEC;
+		wal_stream_close(st);
+		store_close_or_fail(store);
+	}
+	tmpdir_remove(&dir);
+}
+
 static void times_without_sidecars(void **state)
 {
 	int64_t times[MANY + 5];
@@ -1105,7 +1146,7 @@ static void expect_marks(const struct place *p, uint64_t segment, const uint8_t 
 
 	assert_int_equal(frames_in(wal_of(p, segment, path), frames, TEST_COUNT(frames)), count);
 	for (size_t i = 0; i < count; i++) {
-		assert_true(frames[i].h.marked);
+		assert_int_equal(frame_origin(&frames[i].h, segment, frames[i].offset), FRAME_OURS);
 		if (frames[i].h.unsynced != unsynced[i])
 			fail_msg("frame %zu says %u, expected %u", i, frames[i].h.unsynced, unsynced[i]);
 	}
@@ -1182,7 +1223,7 @@ static void marks_of_appends_in_a_group(void **state)
 		assert_int_equal(ops[i].done, 1);
 	assert_int_equal(frames_in(wal_of(&p, 0, path), frames, COUNT), COUNT);
 	for (unsigned i = 0; i < COUNT; i++) {
-		assert_true(frames[i].h.marked);
+		assert_int_equal(frame_origin(&frames[i].h, 0, frames[i].offset), FRAME_OURS);
 		assert_true(frames[i].h.unsynced <= i);
 		/* From one frame to the next it grows by one, or shrinks because a sync came to its end. */
 		assert_true(i == 0 || frames[i].h.unsynced <= frames[i - 1].h.unsynced + 1);
@@ -1661,6 +1702,7 @@ int main(void)
 		cmocka_unit_test(block_in_the_middle_of_a_sidecar),
 		cmocka_unit_test(times_are_kept),
 		cmocka_unit_test(time_of_a_stream_that_ends_with_a_rotation),
+		cmocka_unit_test(clock_set_back),
 		cmocka_unit_test(times_without_sidecars),
 		cmocka_unit_test(marks_in_headers),
 		cmocka_unit_test(marks_of_appends_in_a_group),

@@ -44,15 +44,28 @@ void trace_release(struct trace *trace)
 	*trace = (struct trace){ 0 };
 }
 
-/* Caller holds fs->lock. */
+/* A temporary file has no name, so nothing of it outlives a crash, and what is done to it is no change of the store. */
+static bool is_nameless(const struct memfs *fs, const struct trace_event *e)
+{
+	bool on_file = e->kind == TRACE_WRITE || e->kind == TRACE_SIZE || e->kind == TRACE_SYNC;
+
+	return on_file && !fs->nodes[e->node].dir && !fs->nodes[e->node].last_name[0];
+}
+
+/* Caller holds fs->lock. What the event points to is the trace's from here on. */
 static void record(struct memfs *fs, struct trace_event event)
 {
 	struct trace *trace = fs->trace;
+	bool counts = !is_nameless(fs, &event);
 
-	if (event.kind != TRACE_NOTE && event.kind != TRACE_SYNC)
+	if (counts && event.kind != TRACE_NOTE && event.kind != TRACE_SYNC)
 		fs->changes++;
-	if (!trace)
+	if (!trace || !counts) {
+		free(event.data);
+		free(event.name);
+		free(event.to);
 		return;
+	}
 	if (trace->count == trace->capacity) {
 		trace->capacity = trace->capacity ? 2 * trace->capacity : 256;
 		trace->events = must(reallocarray(trace->events, trace->capacity, sizeof *trace->events));
@@ -403,10 +416,10 @@ static bool is_left_out(const struct memfs *fs, const struct memfs_node *node, b
 	return (b & BREAK_TORN_SYNC) && strstr(name, ".torn.");
 }
 
-static void record_sync(struct memfs *fs, unsigned number)
+static void record_sync(struct memfs *fs, unsigned number, bool data_only)
 {
 	const struct memfs_node *node = &fs->nodes[number];
-	bool early = (fs->breakage & BREAK_SYNC_EARLY) && !node->dir;
+	bool early = (fs->breakage & BREAK_SYNC_EARLY) && data_only;
 
 	record(fs, (struct trace_event){ .kind = TRACE_SYNC, .node = number, .upto = early ? node->writes : SIZE_MAX });
 }
@@ -423,7 +436,7 @@ static int sync_node(struct memfs *fs, int fd, bool data_only)
 	if ((fs->breakage & BREAK_RENAME_FIRST) && ends_with(node->last_name, ".tmp"))
 		node->owes_sync = true;
 	else
-		record_sync(fs, fd_of(fs, fd)->node);
+		record_sync(fs, fd_of(fs, fd)->node, data_only);
 	return 0;
 }
 
@@ -453,7 +466,7 @@ static int mem_renameat(struct sys *sys, int dirfd, const char *from, const char
 	record(fs, (struct trace_event){
 			   .kind = TRACE_RENAME, .node = dir, .child = (unsigned)child, .name = must(strdup(from)), .to = must(strdup(to)) });
 	if (fs->nodes[child].owes_sync)
-		record_sync(fs, (unsigned)child);
+		record_sync(fs, (unsigned)child, false);
 	fs->nodes[child].owes_sync = false;
 	return 0;
 }
@@ -602,7 +615,6 @@ static int mem_tmpfile(struct sys *sys, int dirfd)
 	(void)dirfd;
 	if (fs->dead)
 		return -EIO;
-	/* It has no name, so nothing of it outlives a crash, and what is done to it is no change of the store. */
 	return new_fd(fs, memfs_make_node(fs, false), true);
 }
 

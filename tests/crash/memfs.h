@@ -57,7 +57,7 @@ enum memfs_breakage {
 	BREAK_DIR_FSYNC = 1 << 1,	/* every fsync of a directory */
 	BREAK_SMALL_SYNC = 1 << 2,	/* every sync of segments.idx, head.state and *.tmp */
 	BREAK_RENAME_FIRST = 1 << 3,	/* *.tmp is synced only after it has been renamed */
-	BREAK_SYNC_EARLY = 1 << 4,	/* a sync does not cover the write just before it: as if they had been swapped */
+	BREAK_SYNC_EARLY = 1 << 4,	/* an fdatasync does not cover the write just before it: as if they had been swapped */
 	BREAK_SEGMENT_FSYNC = 1 << 5,	/* every fsync (not fdatasync) of *.wal */
 	BREAK_TORN_SYNC = 1 << 6,	/* every sync of *.torn.* */
 	BREAK_RECOVERY_SYNC = 1 << 7,	/* every fdatasync while `recovering` is set */

@@ -288,29 +288,32 @@ static void choose_sector(const struct powercut *pc, const struct powercut_node 
 	memcpy(ret, sector, SECTOR_BYTES);
 }
 
+/* Of the sizes that the file had since its last sync one, or one between. */
 static size_t choose_size(const struct powercut *pc, const struct powercut_node *node, struct chooser *c)
 {
-	size_t sizes[64], count = 0, size = node->size, min = size, max = size;
+	enum { SIZES_MAX = 64, PAGE = 4096 };
+	size_t sizes[SIZES_MAX], count = 0, size = node->size, min = size, max = size, step = PAGE;
 
 	sizes[count++] = size;
 	for (size_t i = 0; i < node->pending_count; i++) {
-		size_t next = size_after(&pc->trace->events[node->pending[i]], size);
+		const struct trace_event *e = &pc->trace->events[node->pending[i]];
+		size_t next = size_after(e, size);
 
-		if (next != size && count < sizeof sizes / sizeof sizes[0] - 1)
+		/* Writes at the end are written back by pages; what was allocated ahead may be of any size. */
+		step = e->kind == TRACE_SIZE ? 1 : step;
+		if (next != size && count < SIZES_MAX - 2)
 			sizes[count++] = next;
 		size = next;
 		min = size < min ? size : min;
 		max = size > max ? size : max;
 	}
-	if (min == max)
-		return size;
-	/* One that it never had, between those that it had. */
-	size_t between = min + (c->random ? random_below(&c->seed, max - min) : (max - min) / 2);
+	size_t between = min + (c->random ? random_below(&c->seed, max - min + 1) : (max - min) / 2);
+	between -= between % step;
+	if (between > min && between < max)
+		sizes[count++] = between;
 	if (sizes[count - 1] != size)
-		sizes[count - 1] = size;
-	sizes[count] = sizes[count - 1];
-	sizes[count - 1] = between;
-	return sizes[choose(c, count + 1)];
+		sizes[count++] = size;
+	return sizes[choose(c, count)];
 }
 
 static void build_file(const struct powercut *pc, unsigned number, struct chooser *c, struct memfs *fs)

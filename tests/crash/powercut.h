@@ -3,7 +3,8 @@
  * What a power cut may leave of what was done to a file system. What has been synced is there. Of everything else
  *	each sector of a file holds what it held at any moment since the last sync of the file, whatever the others hold: so data is missing, kept, or torn, in
  *		any order;
- *	its size is one that it had since then, or any between them, whatever the data: what is inside it and was never written is zeros;
+ *	its size is one that it had since then, or one between them (if the file was allocated ahead any, else a whole number of pages), whatever the data: what is
+ *		inside it and was never written is zeros;
  *	each name made, removed or replaced in a directory since the last sync of the directory is so or is not, in any combination.
  * An fsync of a file says nothing of its name. File systems keep more order than that; which, differs.
  */

@@ -2,6 +2,7 @@
 #include "workload.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,10 +12,13 @@
 #include "crc32.h"
 #include "frame.h"
 
+#define ANY_SIZE SIZE_MAX
+
 enum {
 	BATCH_MAX = 4,
 	SUBMITTED_AT_ONCE = 6,
 	LARGE_DRAFT = (1 << 20) + 70000,
+	AWKWARD_SIZE = 964, /* the next header begins 24 bytes before a sector ends: the mark is in the next one, all that the checksum covers in this */
 };
 
 const char *const slot_names[SLOTS] = { "orders", "b", "with space", "zz.9" };
@@ -100,7 +104,7 @@ size_t probe_content(unsigned slot, uint64_t id, char buf[64])
 }
 
 /* A valid frame of its own, with the id of the entry that holds it. */
-static size_t frame_content(uint8_t *data, uint64_t id)
+static size_t frame_content(uint8_t *data, uint64_t id, bool marked)
 {
 	struct frame_header h = { .start_id = id, .entry_count = 1, .type = FRAME_RAW, .disk_size = 12, .raw_size = 12 };
 	uint8_t *payload = data + FRAME_HEADER_BYTES;
@@ -108,6 +112,11 @@ static size_t frame_content(uint8_t *data, uint64_t id)
 	put_le32(payload, 8);
 	memcpy(payload + 4, "impostor", 8);
 	h.crc = crc32_update(frame_crc_begin(h.start_id, h.entry_count, h.type, h.disk_size), payload, h.disk_size);
+	/* As in a copy of a segment: marked for the place where it was written, which is not this one. */
+	frame_set_mark(&h, 0, 0);
+	/* As ironwal writes them, or as this library does elsewhere. */
+	if (marked)
+		frame_set_mark(&h, id + 1, 4096);
 	frame_encode_header(data, &h);
 	return FRAME_HEADER_BYTES + 12;
 }
@@ -117,12 +126,13 @@ static struct known_entry *new_entry(struct workload *w, unsigned slot, size_t s
 {
 	struct slot *s = &w->slots[slot];
 	struct random r = { w->seed ^ (s->count * SLOTS + slot) * 0x9e3779b97f4a7c15u };
-	size_t size = random_size(&r, size_max);
+	/* In some workloads many are empty: a torn header may then be all that is wrong with a frame. */
+	size_t size = w->seed % 4 == 0 && random_below(&r, 3) == 0 ? 0 : random_size(&r, size_max);
 	uint8_t *data = must(malloc(size + 256));
 	size_t n = 0;
 
 	if (w->nested && random_below(&r, 2) == 0)
-		n = frame_content(data, s->count);
+		n = frame_content(data, s->count, random_below(&r, 2));
 	else if (size > 0)
 		n = (size_t)snprintf((char *)data, 64, "%u/%zu;", slot, s->count);
 	if (size > n)
@@ -133,6 +143,16 @@ static struct known_entry *new_entry(struct workload *w, unsigned slot, size_t s
 	}
 	struct known_entry *e = &s->entries[s->count++];
 	*e = (struct known_entry){ data, size > n ? size : n, s->count - 1, s->count };
+	return e;
+}
+
+static struct known_entry *entry_of_size(struct workload *w, unsigned slot, size_t size)
+{
+	struct known_entry *e = new_entry(w, slot, 1);
+
+	e->data = must(realloc(e->data, size + 1));
+	e->size = size;
+	random_fill(w->seed + slot, e->data, size);
 	return e;
 }
 
@@ -185,11 +205,11 @@ static bool is_durable(const struct workload *w, unsigned flags, bool batch)
 
 /* ---- Steps ---- */
 
-static void do_append(struct workload *w, unsigned slot, unsigned flags)
+static void do_append(struct workload *w, unsigned slot, unsigned flags, size_t size)
 {
 	struct slot *s = &w->slots[slot];
 	uint64_t first = s->count, id = UINT64_MAX;
-	const struct known_entry *e = new_entry(w, slot, w->size_max);
+	const struct known_entry *e = size == ANY_SIZE ? new_entry(w, slot, w->size_max) : entry_of_size(w, slot, size);
 
 	note(w, NOTE_SUBMITTED, slot, s->count);
 	int result = wal_stream_append(s->stream, e->data, e->size, flags, &id);
@@ -228,18 +248,13 @@ static void do_txn(struct workload *w, unsigned slot)
 	note_done(w, slot, result, is_durable(w, 0, true), first, id);
 }
 
-static void do_draft(struct workload *w, unsigned slot, size_t size_max)
+static void do_draft(struct workload *w, unsigned slot, size_t size)
 {
 	struct slot *s = &w->slots[slot];
 	uint64_t first = s->count, id = UINT64_MAX;
 	struct wal_draft *draft;
-	const struct known_entry *e = new_entry(w, slot, w->size_max);
+	const struct known_entry *e = size == ANY_SIZE ? new_entry(w, slot, w->size_max) : entry_of_size(w, slot, size);
 
-	if (size_max > 0) {
-		s->entries[first].data = must(realloc(e->data, size_max));
-		random_fill(w->seed + slot, e->data, size_max);
-		s->entries[first].size = size_max;
-	}
 	note(w, NOTE_SUBMITTED, slot, s->count);
 	if (wal_draft_new(s->stream, &draft) != 0)
 		abort();
@@ -433,7 +448,13 @@ static void step(struct workload *w, unsigned slot, char what)
 		break;
 	case 'a':
 	case 'A':
-		do_append(w, slot, what == 'A' ? WAL_DURABLE : 0);
+		do_append(w, slot, what == 'A' ? WAL_DURABLE : 0, ANY_SIZE);
+		break;
+	case 'e':
+		do_append(w, slot, 0, 0);
+		break;
+	case 'l':
+		do_append(w, slot, 0, AWKWARD_SIZE);
 		break;
 	case 'b':
 	case 'B':
@@ -444,7 +465,7 @@ static void step(struct workload *w, unsigned slot, char what)
 		break;
 	case 'd':
 	case 'D':
-		do_draft(w, slot, what == 'D' ? LARGE_DRAFT : 0);
+		do_draft(w, slot, what == 'D' ? LARGE_DRAFT : ANY_SIZE);
 		break;
 	case 'm':
 		do_submit(w, slot);

@@ -5,6 +5,7 @@
  * A workload is a text, so that one that fails can be printed and run again. A digit chooses the stream that what follows is done to;
  *	c x		make it, delete it (if it has no entries)
  *	a A		append an entry, durably
+ *	e l		append an empty entry, one of 964 bytes: the header behind that lies across two sectors in an awkward place
  *	b B		a batch of 2 to 4, durably
  *	t		a transaction
  *	d		a draft in three writes

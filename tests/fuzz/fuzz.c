@@ -17,7 +17,7 @@ void fuzz_fail(const char *file, int line, const char *condition, const char *fo
 {
 	va_list args;
 
-	fprintf(stderr, "%s:%d: %s does not hold: ", file, line, condition);
+	fprintf(stderr, "%s:%d: %s does not hold:", file, line, condition);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
@@ -54,7 +54,13 @@ bool fuzz_frame_at(const uint8_t *data, size_t size, size_t at, struct frame_hea
 	return true;
 }
 
-void fuzz_fix_frames(uint8_t *data, size_t size, unsigned seed)
+static bool toss(unsigned *seed, unsigned sides)
+{
+	*seed = *seed * 1103515245 + 12345;
+	return (*seed >> 16) % sides == 0;
+}
+
+void fuzz_fix_frames(uint8_t *data, size_t size, uint64_t segment_id, unsigned seed)
 {
 	for (size_t at = 0; size >= FRAME_HEADER_BYTES && at <= size - FRAME_HEADER_BYTES; at++) {
 		struct frame_header h;
@@ -63,16 +69,16 @@ void fuzz_fix_frames(uint8_t *data, size_t size, unsigned seed)
 			continue;
 		/* A size that leads beyond the end mostly comes from something having been cut out. */
 		uint64_t room = size - at - FRAME_HEADER_BYTES;
-		if (get_le32(data + at + FRAME_OFF_DISK_SIZE) > room && (seed = seed * 1103515245 + 12345) & 1 << 20)
+		if (get_le32(data + at + FRAME_OFF_DISK_SIZE) > room && toss(&seed, 2))
 			put_le32(data + at + FRAME_OFF_DISK_SIZE, (uint32_t)room);
 		if (frame_decode_header(data + at, &h) != FRAME_OK || h.disk_size > room)
 			continue;
-		bool mark = h.marked || (seed = seed * 1103515245 + 12345) & 1 << 20;
-		h.unsynced = data[at + FRAME_OFF_UNSYNCED];
 		h.crc = crc32_update(frame_crc_begin(h.start_id, h.entry_count, h.type, h.disk_size), data + at + FRAME_HEADER_BYTES, h.disk_size);
+		if ((h.mark == 0 && h.unsynced == 0) || toss(&seed, 8))
+			h.mark = h.unsynced = 0;
+		else if (!toss(&seed, 8))
+			frame_set_mark(&h, segment_id, at);
 		frame_encode_header(data + at, &h);
-		if (!mark)
-			memset(data + at + FRAME_OFF_MARK, 0, FRAME_HEADER_BYTES - FRAME_OFF_MARK);
 		at += h.disk_size;
 	}
 }

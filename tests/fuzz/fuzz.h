@@ -17,7 +17,7 @@ size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
 
 /* As assert(), in every build, with what was found. */
-#define CHECK(condition, ...) ((condition) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #condition, "" __VA_ARGS__))
+#define CHECK(condition, ...) ((condition) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #condition, " " __VA_ARGS__))
 __attribute__((noreturn, format(printf, 4, 5))) void fuzz_fail(const char *file, int line, const char *condition, const char *format, ...);
 
 /*
@@ -26,8 +26,11 @@ __attribute__((noreturn, format(printf, 4, 5))) void fuzz_fail(const char *file,
  */
 bool fuzz_frame_at(const uint8_t *data, size_t size, size_t at, struct frame_header *ret_header, uint8_t **ret_raw, uint64_t *ret_raw_size);
 
-/* Makes the checksums hold of what looks like frames, and of what looks like a sidecar's blocks: so that a fuzzer gets behind them. */
-void fuzz_fix_frames(uint8_t *data, size_t size, unsigned seed);
+/*
+ * Makes the checksums hold of what looks like frames of the segment with that first id, and of what looks like a sidecar's blocks: so that a fuzzer gets behind
+ * them. Most frames get a mark that holds too.
+ */
+void fuzz_fix_frames(uint8_t *data, size_t size, uint64_t segment_id, unsigned seed);
 void fuzz_fix_meta(uint8_t *data, size_t size);
 
 /* A file in memory with these bytes. */

@@ -3,6 +3,7 @@
  * A sidecar's blocks: whatever they say, reading comes to an end, in order, inside the blocks; what is found by a key holds it. The first byte says how many blocks
  * of the rest are the copy that is being filled (0 or 1).
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -637,7 +637,7 @@ int main(int argc, char **argv)
 	};
 	if (common.log_fd < 0)
 		die(argv[4]);
-	common.target = strcmp(argv[2], "mount") == 0 ? target_mount(argv[3], argv[5]) : target_library(argv[3], argv[5], common.seed, argv[8]);
+	common.target = strcmp(argv[2], "mount") == 0 ? target_mount(argv[3], argv[5]) : target_library(argv[3], argv[5], common.seed, !writing, argv[8]);
 	if (!common.target)
 		return writing ? 0 : 1; /* a writer may come too late for the power */
 	return writing ? run_writers(common) : check(common, argv[4]);

@@ -67,8 +67,11 @@ struct target {
 	int (*close)(struct target *t);
 };
 
-/* `lie`: NULL, or "fdatasync" or "fsync", which then does nothing, as a test of the test. NULL if it can't be opened; standard error says why. */
-struct target *target_library(const char *path, const char *sync, uint64_t seed, const char *lie);
+/*
+ * `seed` decides the options that don't matter; read=mmap is among them only if `mmap` (a disk that fails may then kill the reader, as documented). `lie`: NULL, or
+ * "fdatasync" or "fsync", which then does nothing, as a test of the test. NULL if it can't be opened; standard error says why.
+ */
+struct target *target_library(const char *path, const char *sync, uint64_t seed, bool mmap, const char *lie);
 struct target *target_mount(const char *path, const char *sync);
 
 #endif

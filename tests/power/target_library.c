@@ -192,14 +192,14 @@ static void print_log(void *arg, enum wal_log_level level, const char *message)
 		fprintf(stderr, "libwal: %s\n", message);
 }
 
-struct target *target_library(const char *path, const char *sync, uint64_t seed, const char *lie)
+struct target *target_library(const char *path, const char *sync, uint64_t seed, bool mmap, const char *lie)
 {
 	struct random random = { seed };
 	struct wal_options opts = {
 		.segment_size = (uint64_t)4096 << random_below(&random, 6),
 		.segment_entries = random_below(&random, 3) ? 0 : 1 + random_below(&random, 100),
 		.compression = random_below(&random, 2) ? WAL_COMPRESSION_LZ4 : WAL_COMPRESSION_NONE,
-		.read = random_below(&random, 2) ? WAL_READ_MMAP : WAL_READ_IO,
+		.read = mmap && random_below(&random, 2) ? WAL_READ_MMAP : WAL_READ_IO,
 		.write_buffer = (uint64_t)4096 << random_below(&random, 9),
 		.log = print_log,
 	};

@@ -146,29 +146,20 @@ static void tell_meta(struct walk *w, const struct exam *x)
 				.offset = x->meta_differs_at,
 				.expected = "what the segment's frames say",
 				.found = "intact blocks that say otherwise, or blocks that are not intact",
-				.action = "removed, and made anew when the segment is next read",
+				.action = "made anew",
 			});
 }
 
 /* Mends what the exam found, if that is wanted. */
 static int mend(struct walk *w, const struct exam *x)
 {
-	struct sys *sys = w->env.sys;
-	char file[NAME_SEGMENT_MAX];
-
 	if (!w->repair || w->check->dry_run)
 		return 0;
 	if (repair_wanted(x, is_known, w)) {
 		w->mended = true;
 		return repair_segment(x, is_known, w);
 	}
-	/* Of the last segment it may be all that knows what was durable: the next open takes of it what holds. */
-	if (x->meta_differs && x->end_id != UINT64_MAX) {
-		int result = sys->unlinkat(sys, w->dir_fd, name_meta(file, x->first_id), 0);
-
-		return result == -ENOENT ? 0 : result;
-	}
-	return 0;
+	return x->meta_differs ? repair_meta(x) : 0;
 }
 
 static int check_segment(struct walk *w, uint64_t first_id, uint64_t end_id)

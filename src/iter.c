@@ -247,6 +247,9 @@ static int fill(struct wal_iter *it, struct wal_entry *ret)
 		report_gap(it, first, ret);
 		return WAL_PRUNED;
 	}
+	/* A segment that can't be opened costs its entries. */
+	if (result == -EBADMSG)
+		return report_gap(it, f.view.end_id, ret);
 	if (result != 0)
 		return result;
 	f.end_id = f.view.end_id;

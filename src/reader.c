@@ -243,18 +243,21 @@ int wal_reader_read(struct wal_reader *r, void *data, size_t size, uint64_t offs
 {
 	int result = 0;
 
+	/* First, so that an empty entry is checked too. */
+	if (is_small(r) && !r->whole) {
+		result = wal_stream_get(r->stream, r->e.id, &r->buf);
+		r->whole = result == 0;
+		if (result != 0)
+			return result;
+	}
 	if (offset >= r->e.size || size == 0) {
 		*ret_size = 0;
 		return 0;
 	}
 	if (size > r->e.size - offset)
 		size = (size_t)(r->e.size - offset);
-	if (is_small(r) && !r->whole) {
-		result = wal_stream_get(r->stream, r->e.id, &r->buf);
-		r->whole = result == 0;
-	} else if (!r->whole && !r->block) {
+	if (!r->whole && !r->block)
 		result = read_frame(r, data, size, offset);
-	}
 	if (result != 0)
 		return result;
 	if (r->whole)

@@ -275,3 +275,18 @@ int repair_segment(const struct exam *x, bool (*known)(void *arg, const struct e
 	sys_close(rp.sys, &rp.fd);
 	return result;
 }
+
+int repair_meta(const struct exam *x)
+{
+	struct repair rp = { .x = x, .sys = x->env->sys };
+	char name[NAME_SEGMENT_MAX];
+
+	if (x->extent_count != 1 || !x->extents[0].good || x->end == SEGMENT_TORN)
+		return 0;
+	rp.fd = sys_open_regular(rp.sys, x->dir_fd, name_segment(name, x->first_id), O_RDWR, 0);
+	if (rp.fd < 0)
+		return rp.fd;
+	int result = write_meta(&rp, rp.fd, &x->extents[0], 0);
+	sys_close(rp.sys, &rp.fd);
+	return result;
+}

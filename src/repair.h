@@ -20,6 +20,9 @@ int damage_record_load(const struct env *env, int dir_fd, const char *file, stru
 /* True if wal_repair() has something to do in the segment: a damaged extent, of which `known` says whether it is recorded already. */
 bool repair_wanted(const struct exam *exam, bool (*known)(void *arg, const struct extent *extent), void *arg);
 
+/* The sidecar alone is wrong: makes it anew, with the times that it still tells. Does nothing unless all frames are good. */
+int repair_meta(const struct exam *exam);
+
 /* Does it, durably. `known` as above. */
 int repair_segment(const struct exam *exam, bool (*known)(void *arg, const struct extent *extent), void *arg);
 

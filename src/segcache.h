@@ -21,6 +21,7 @@ struct segcache_request {
 	const char *stream_name;
 	uint64_t first_id;
 	uint64_t end_id; /* sealed */
+	bool distrust;	 /* sealed: see segment_open_sealed() */
 	bool active;
 	int meta_fd;	 /* active: see segment_open_active() */
 };

@@ -112,8 +112,7 @@ static int meta_agrees(struct opening *o)
 	const struct segment *segment = o->segment;
 	struct meta_view view = { segment->first_id, segment->map->data, segment->blocks, segment->map->verified, NULL };
 	struct meta_cursor c;
-	struct meta_pos end;
-	struct meta_entry first;
+	struct meta_pos start, end;
 
 	if (!meta_block_valid(segment->map->data, segment->first_id) ||
 	    !meta_block_valid(segment->map->data + (segment->blocks - 1) * META_BLOCK_BYTES, segment->first_id))
@@ -123,7 +122,8 @@ static int meta_agrees(struct opening *o)
 		result = meta_cursor_end(&c, &end);
 	if (result != 0 || end.id != o->end_id || end.frame_offset > segment->size)
 		return 0;
-	if (segment->first_id < o->end_id && (meta_find(&c, &view, segment->first_id, &first) != 0 || first.frame_offset != 0))
+	meta_block_header(segment->map->data, &start, NULL);
+	if (start.id != segment->first_id || start.frame_offset != 0)
 		return 0;
 	if (end.frame_offset == segment->size)
 		return 1;
@@ -239,12 +239,12 @@ static int remake_meta(struct opening *o, int old_fd)
 	return result;
 }
 
-static int open_meta(struct opening *o)
+static int open_meta(struct opening *o, bool distrust)
 {
 	const struct env *env = o->env;
 	char name[NAME_SEGMENT_MAX];
 	int fd = sys_open_regular(env->sys, o->dir_fd, name_meta(name, o->segment->first_id), O_RDONLY, 0);
-	int result = fd < 0 ? 0 : map_meta(o, fd);
+	int result = fd < 0 || distrust ? 0 : map_meta(o, fd);
 
 	if (result == 0)
 		result = remake_meta(o, fd);
@@ -278,7 +278,7 @@ static int open_wal(struct opening *o, int flags)
 	return 0;
 }
 
-int segment_open_sealed(const struct env *env, const char *name, uint64_t first_id, uint64_t end_id, struct segment **ret_segment)
+int segment_open_sealed(const struct env *env, const char *name, uint64_t first_id, uint64_t end_id, bool distrust, struct segment **ret_segment)
 {
 	struct opening o = { .env = env, .name = name, .end_id = end_id, .segment = segment_alloc(first_id, false) };
 
@@ -287,7 +287,7 @@ int segment_open_sealed(const struct env *env, const char *name, uint64_t first_
 	o.dir_fd = segment_open_dir(env, name);
 	int result = o.dir_fd < 0 ? o.dir_fd : open_wal(&o, O_RDONLY);
 	if (result == 0)
-		result = open_meta(&o);
+		result = open_meta(&o, distrust);
 	if (result == 0 && env->opts.read == WAL_READ_MMAP && o.segment->size > 0) {
 		void *data;
 

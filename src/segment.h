@@ -57,9 +57,9 @@ int segment_open_dir(const struct env *env, const char *name);
 
 /*
  * Opens a sealed segment of stream `name` with the ids first_id … end_id - 1. -EBADMSG if its file is missing or no regular file; what else is damaged in it costs
- * the entries that it holds, each is logged once when the sidecar is made. Blocks on the disk.
+ * the entries that it holds, each is logged once when the sidecar is made. `distrust`: the sidecar is known to be bad somewhere, and is made anew. Blocks on the disk.
  */
-int segment_open_sealed(const struct env *env, const char *name, uint64_t first_id, uint64_t end_id, struct segment **ret_segment);
+int segment_open_sealed(const struct env *env, const char *name, uint64_t first_id, uint64_t end_id, bool distrust, struct segment **ret_segment);
 
 /*
  * Opens the active one; for writing unless the store is read-only. `meta_fd` >= 0 is used for the sidecar (and stays the caller's) instead of the file beside it.

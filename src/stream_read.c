@@ -77,21 +77,47 @@ int stream_view_open(struct wal_stream *st, uint64_t id, struct stream_view *vie
 
 void stream_view_release(struct stream_view *view)
 {
+	/* NULL if its sidecar could not be made anew. */
 	segcache_put(view->stream->engine->segcache, view->segment);
 	view->segment = NULL;
 }
 
+/* The sidecar of the view's segment turned out to be bad: it is only a cache, so it is made anew, once, and the view goes on with that. */
+static int renew(struct stream_view *view)
+{
+	struct wal_stream *st = view->stream;
+	struct segcache *cache = st->engine->segcache;
+	struct segcache_request rq = {
+		.stream_key = st->key,
+		.stream_name = st->name,
+		.first_id = view->first_id,
+		.end_id = view->end_id,
+		.distrust = true,
+	};
+
+	segcache_forget(cache, st->key, view->first_id);
+	segcache_put(cache, view->segment);
+	view->segment = NULL;
+	int result = segcache_get(cache, &rq, &view->segment);
+	if (result == 0)
+		result = segment_view(&st->engine->env, view->segment, view->segment->blocks, &view->meta);
+	return result;
+}
+
 int stream_view_find(struct stream_view *view, uint64_t id, struct meta_cursor *c, struct meta_entry *ret)
 {
+	struct wal_stream *st = view->stream;
 	int result = meta_find(c, &view->meta, id, ret);
 
 	if (result == WAL_NOT_FOUND || result == -EBADMSG) {
-		log_write(&view->stream->engine->env.log, WAL_LOG_ERROR,
-			  "stream '%s': the sidecar %020" PRIu64 ".meta does not lead to id %" PRIu64 "; it is made anew when the segment is next opened",
-			  view->stream->name, view->first_id, id);
-		/* A block that is bad is found only when it is looked at. */
-		segcache_forget(view->stream->engine->segcache, view->stream->key, view->first_id);
-		return -EBADMSG;
+		log_write(&st->engine->env.log, WAL_LOG_WARNING, "stream '%s': the sidecar %020" PRIu64 ".meta does not lead to id %" PRIu64 "%s", st->name,
+			  view->first_id, id, view->segment->active ? "; 'walctl repair' makes it anew" : ", it is made anew");
+		ret->gap = false;
+		result = view->segment->active ? -EBADMSG : renew(view);
+		if (result == 0)
+			result = meta_find(c, &view->meta, id, ret);
+		if (result == WAL_NOT_FOUND)
+			result = -EBADMSG;
 	}
 	return result == 0 && ret->gap ? -EBADMSG : result;
 }

@@ -29,6 +29,7 @@
 enum {
 	TORN_FILES_MAX = 10000,
 	REREADS_MAX = 3,
+	CHECKED_BLOCKS_MAX = 1024, /* of a sidecar at open, which takes well below a millisecond */
 };
 
 struct recovery {
@@ -55,6 +56,7 @@ struct recovery {
 	int meta_fd;
 	struct meta_view old; /* the sidecar as it was, mapped: as many blocks as are of use */
 	uint64_t old_size;    /* of the map */
+	bool old_bad;	      /* a block before the last one does not hold */
 	uint64_t durable;     /* it says that the segment is durable so far */
 	uint64_t kept_blocks; /* of it; the new ones follow, in st->meta_fd as long as it is not clear what becomes of them */
 	struct scan scan;
@@ -108,21 +110,17 @@ static int survey(struct recovery *rec)
 	return 0;
 }
 
-/* The latest segment that the two small files name, if any. */
+/*
+ * The latest segment that the two small files name, if any. Neither has a checksum, so against the files that are there one alone is not believed; in no state that a
+ * crash leaves does either name what is not there, but for ironwal's, which names it in both.
+ */
 static bool named_last(const struct recovery *rec, uint64_t *ret_id)
 {
-	bool any = false;
+	bool by_index = rec->index_result == 0 && rec->index.count > 0, by_head = rec->head_result == 0;
+	uint64_t index = by_index ? rec->index.ids[rec->index.count - 1] : 0, head = by_head ? rec->head : 0;
 
-	*ret_id = 0;
-	if (rec->index_result == 0 && rec->index.count > 0) {
-		*ret_id = rec->index.ids[rec->index.count - 1];
-		any = true;
-	}
-	if (rec->head_result == 0 && rec->head >= *ret_id) {
-		*ret_id = rec->head;
-		any = true;
-	}
-	return any;
+	*ret_id = head > index ? head : index;
+	return rec->files.count == 0 ? by_index || by_head : by_index && by_head && index == head;
 }
 
 /* Sidecars of segments that are gone. */
@@ -217,6 +215,9 @@ static int load_old_meta(struct recovery *rec)
 		return -ENOMEM;
 	while (blocks > 0 && !meta_block_valid(rec->old.map + (blocks - 1) * META_BLOCK_BYTES, rec->id))
 		blocks--;
+	/* A bad one before that makes all of no use for lookups, while the last still says what was durable. */
+	for (uint64_t no = 0; no < blocks && blocks <= CHECKED_BLOCKS_MAX; no++)
+		rec->old_bad |= !meta_block_valid(rec->old.map + no * META_BLOCK_BYTES, rec->id);
 	rec->old.map_blocks = blocks;
 	return 0;
 }
@@ -268,6 +269,34 @@ static int accept_last_frame(struct recovery *rec)
 	return result;
 }
 
+/* The time of the entry before the segment, by the sidecar of the segment before it; 0 if it does not tell. */
+static int64_t time_before(struct recovery *rec)
+{
+	ssize_t at = rec->id > 0 ? id_array_find(&rec->st->segments, rec->id - 1) : -1;
+	uint8_t block[META_BLOCK_BYTES];
+	char name[NAME_SEGMENT_MAX];
+	struct meta_pos end = { 0 };
+	struct stat sb;
+
+	if (at < 0)
+		return 0;
+	uint64_t id = rec->st->segments.ids[at];
+	int fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, id), O_RDONLY, 0);
+	if (fd < 0)
+		return 0;
+	if (rec->sys->fstat(rec->sys, fd, &sb) == 0 && sb.st_size >= META_BLOCK_BYTES &&
+	    sys_pread_full(rec->sys, fd, block, sizeof block, ((uint64_t)sb.st_size / META_BLOCK_BYTES - 1) * META_BLOCK_BYTES) == sizeof block &&
+	    meta_block_valid(block, id)) {
+		struct meta_view view = { .segment_id = id, .last = block };
+		struct meta_cursor c;
+
+		if (meta_cursor_seek(&c, &view, META_BY_ID, UINT64_MAX) != 0 || meta_cursor_end(&c, &end) != 0)
+			end.last_time = 0;
+	}
+	sys_close(rec->sys, &fd);
+	return end.last_time;
+}
+
 static int begin_rebuild(struct recovery *rec)
 {
 	struct meta_pos pos;
@@ -279,11 +308,14 @@ static int begin_rebuild(struct recovery *rec)
 	result = -EBADMSG;
 	if (rec->old.map_blocks > 0) {
 		meta_block_header(old_block(rec, rec->old.map_blocks - 1), &pos, &rec->durable);
-		if (rec->durable <= rec->size)
+		if (rec->durable <= rec->size && !rec->old_bad)
 			result = resume_rebuild(rec);
 	}
-	if (result < 0)
-		rebuild_begin(&rec->r, rec->id, NULL, 0);
+	if (result < 0) {
+		struct meta_pos start = { .id = rec->id, .last_time = time_before(rec) };
+
+		rebuild_begin(&rec->r, rec->id, &start, 0);
+	}
 	if (rec->old.map_blocks > 0)
 		rec->r.old = &rec->old;
 	/* Nothing will be searched for where all is known to be durable. */
@@ -525,7 +557,7 @@ static int settle(struct recovery *rec)
 	uint64_t end = rec->r.writer.at.frame_offset;
 	bool healthy = !read_only(rec) && st->health == WAL_HEALTHY;
 
-	if (rec->probe || (healthy && end == rec->durable && end == rec->size))
+	if (rec->probe || (healthy && end == rec->durable && end == rec->size && !rec->old_bad))
 		return 0;
 	if (healthy && end > rec->durable && rec->sys->fdatasync(rec->sys, rec->fd) < 0) {
 		go_read_only(st, "syncing what was found after a crash failed");
@@ -577,6 +609,7 @@ static int recover_active(struct recovery *rec, uint64_t id)
 	rec->id = id;
 	rec->fd = rec->meta_fd = -1;
 	rec->size = rec->durable = rec->kept_blocks = 0;
+	rec->old_bad = false;
 	int result = open_file(rec);
 	if (result < 0)
 		return result;
@@ -602,7 +635,10 @@ static int recover_active(struct recovery *rec, uint64_t id)
 	if (result >= 0) {
 		/* An empty segment: what comes first has a time that is not before the file's. */
 		if (rec->r.writer.at.frame_offset == 0 && rec->r.writer.at.id == id) {
-			struct meta_pos at = { .id = id, .last_time = rec->last_time ? rec->last_time : rec->mtime };
+			struct meta_pos at = { .id = id, .last_time = rec->r.writer.at.last_time };
+
+			if (at.last_time == 0)
+				at.last_time = rec->last_time ? rec->last_time : rec->mtime;
 
 			rebuild_begin(&rec->r, id, &at, 0);
 		}
@@ -718,13 +754,29 @@ static int follow_named(struct recovery *rec, uint64_t named)
 	return result < 0 ? result : recover_active(rec, named);
 }
 
+/* Whether the index lists all that are there up to its last: else it is wrong itself, and no witness. */
+static bool index_is_complete(const struct recovery *rec)
+{
+	const struct id_array *files = &rec->files, *index = &rec->index;
+
+	for (size_t i = 0; i < files->count && index->count > 0 && files->ids[i] <= index->ids[index->count - 1]; i++) {
+		ssize_t at = id_array_find(index, files->ids[i]);
+
+		if (at < 0 || index->ids[at] != files->ids[i])
+			return false;
+	}
+	return rec->index_result == 0;
+}
+
 /* A segment in the middle that the index lists and the directory does not have. */
 static int check_missing(struct recovery *rec)
 {
 	const struct id_array *files = &rec->files;
 	char text[256];
 
-	for (size_t i = 0; rec->index_result == 0 && i < rec->index.count; i++) {
+	if (!index_is_complete(rec))
+		return 0;
+	for (size_t i = 0; i < rec->index.count; i++) {
 		uint64_t id = rec->index.ids[i];
 		ssize_t at = id_array_find(files, id);
 

@@ -22,8 +22,10 @@ static int sealed_bytes(struct wal_stream *st, uint64_t first_id, uint64_t *ret_
 	struct meta_pos end;
 	int result = stream_view_open(st, first_id, &view);
 
+	/* One that can't be opened has no readable entries. */
+	*ret_bytes = 0;
 	if (result != 0)
-		return result;
+		return result == -EBADMSG ? 0 : result;
 	result = meta_cursor_seek(&c, &view.meta, META_BY_FRAME_OFFSET, UINT64_MAX);
 	if (result == 0)
 		result = meta_cursor_end(&c, &end);
@@ -78,12 +80,13 @@ static int extent_of(struct wal_stream *st, uint64_t id, uint64_t *ret_begin, ui
 	pthread_mutex_unlock(&st->lock);
 	if (result != 0)
 		return result;
+	/* A damaged entry has a place in the text too: an empty one. */
+	*ret_begin = *ret_end = sum;
 	result = stream_view_open(st, id, &view);
 	if (result != 0)
-		return result;
+		return result == -EBADMSG ? 0 : result;
 	result = stream_view_find(&view, id, &c, &e);
 	stream_view_release(&view);
-	/* A damaged entry has a place in the text too: an empty one. */
 	if (result == -EBADMSG && e.gap)
 		result = 0;
 	if (result == 0) {

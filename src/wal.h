@@ -102,8 +102,8 @@ enum wal_compression {
 };
 
 enum wal_read {
-	WAL_READ_IO,   /* pread into buffers; a failing disk is an error that is returned */
-	WAL_READ_MMAP, /* sealed segments are mapped; faster, but a failing disk raises SIGBUS in the reader */
+	WAL_READ_IO,   /* segments are read by pread into buffers: a failing disk is an error that is returned. Sidecars are mapped all the same */
+	WAL_READ_MMAP, /* sealed segments are mapped too: faster. Where a map can't be read because the disk fails, the reader gets SIGBUS */
 };
 
 enum wal_on_corruption {

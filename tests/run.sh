@@ -21,6 +21,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 build=$top/build
 complaints=$build/complaints
 builds=()
+failed_builds=()
 quick=0
 suites=()
 
@@ -94,20 +95,25 @@ install_missing() {
 
 # ---- Builds and tests ----
 
-# make_build NAME COMPILER [OPTION]…
+# make_build NAME COMPILER [OPTION]…: one that fails is a failed test, and there is nothing to run in it
 make_build() {
-	local dir=$build/$1 compiler=$2
+	local name=$1 compiler=$2
 
-	say "Building build/$1"
+	say "Building build/$name"
 	shift 2
-	[ -f "$dir/build.ninja" ] || CC=$compiler meson setup "$dir" "$top" "$@"
-	# a build that fails leaves nothing to test: that ends it all
-	ninja -C "$dir"
+	if [ ! -f "$build/$name/build.ninja" ] && ! CC=$compiler meson setup "$build/$name" "$top" "$@"; then
+		failed_builds+=("--failed-build=$name")
+	elif ! ninja -C "$build/$name"; then
+		failed_builds+=("--failed-build=$name")
+	else
+		return 0
+	fi
+	return 1
 }
 
 # list_tests NAME [ARGUMENT OF meson test]…: their names
 list_tests() {
-	meson test -C "$build/$1" --no-rebuild --list "${@:2}" | sed 's/.* \/ //'
+	meson test -C "$build/$1" --no-rebuild --list "${@:2}" | sed -n 's/.* \/ //p'
 }
 
 # run_tests NAME [ARGUMENT OF meson test]…
@@ -158,18 +164,22 @@ if [ "$quick" -eq 0 ]; then
 	if check_scripts; then scripts=0; else scripts=1; fi
 fi
 
-make_build gcc gcc
-run_tests gcc "${suites[@]}"
+if make_build gcc gcc; then
+	run_tests gcc "${suites[@]}"
+fi
 if [ "$quick" -eq 0 ]; then
 	# -O1: gcc 12 ends with an internal error on -fsanitize=undefined at -O0
-	make_build asan gcc -Db_sanitize=address,undefined -Doptimization=1
-	run_tests asan --no-suite power
-	make_build tsan clang -Db_sanitize=thread -Doptimization=1 -Db_lundef=false
-	mapfile -t concurrent < <(list_tests tsan --suite unit)
-	run_tests tsan "${concurrent[@]}" 'mount appending' 'mount listing'
-	make_build clang clang
-	run_tests clang --suite fuzz
+	if make_build asan gcc -Db_sanitize=address,undefined -Doptimization=1; then
+		run_tests asan --no-suite power
+	fi
+	if make_build tsan clang -Db_sanitize=thread -Doptimization=1 -Db_lundef=false; then
+		mapfile -t concurrent < <(list_tests tsan --suite unit)
+		run_tests tsan "${concurrent[@]}" 'mount appending' 'mount listing'
+	fi
+	if make_build clang clang; then
+		run_tests clang --suite fuzz
+	fi
 fi
 
 say "Summary"
-exec python3 "$top/tests/summary.py" --scripts="$scripts" --complaints="$complaints" "${builds[@]}"
+exec python3 "$top/tests/summary.py" --scripts="$scripts" --complaints="$complaints" "${failed_builds[@]}" "${builds[@]}"

@@ -77,13 +77,15 @@ def has_fixtures():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--scripts", choices=["not-run", "0", "1"], default="not-run", help="how the check of scripts ended")
+    parser.add_argument("--failed-build", action="append", default=[], help="one that could not be made")
     parser.add_argument("--complaints", type=pathlib.Path, required=True)
-    parser.add_argument("builds", type=pathlib.Path, nargs="+")
+    parser.add_argument("builds", type=pathlib.Path, nargs="*")
     args = parser.parse_args()
 
     count = Count()
     for build in args.builds:
         count.add_build(build)
+    count.failed += [f"build/{name} could not be made" for name in args.failed_build]
     count.add_complaints(args.complaints)
     if args.scripts == "0":
         count.passed += 1

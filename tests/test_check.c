@@ -150,7 +150,7 @@ static void lose(struct place *p, uint64_t first, uint64_t count)
 /* The damage takes the times from the entries `first` … `end` - 1. */
 static void forget_times(struct place *p, uint64_t first, uint64_t end)
 {
-	for (uint64_t id = first; id < end; id++)
+	for (uint64_t id = first; id < end && id < MANY; id++)
 		p->times[id] = 0;
 }
 
@@ -196,6 +196,7 @@ struct findings {
 	size_t count;
 	uint64_t progress_done;
 	uint64_t progress_total;
+	bool progress_wrong; /* it went back, or beyond the end */
 	struct wal_check_result result;
 	struct wal_error err;
 };
@@ -223,7 +224,7 @@ static void take_progress(void *arg, uint64_t done, uint64_t total)
 {
 	struct findings *fs = arg;
 
-	assert_true(done >= fs->progress_done);
+	fs->progress_wrong = fs->progress_wrong || done < fs->progress_done || done > total;
 	fs->progress_done = done;
 	fs->progress_total = total;
 }
@@ -519,6 +520,7 @@ static void clean_stores(void **state)
 		assert_int_equal(fs.result.frames, (layout == BATCHES || layout == BATCHES_LZ4 ? MANY / BATCH : MANY) + OTHERS);
 		assert_int_equal(fs.progress_done, fs.result.bytes);
 		assert_int_equal(fs.progress_total, fs.result.bytes);
+		assert_false(fs.progress_wrong);
 		repair_and_expect(&p, MANY);
 		place_remove(&p);
 	}
@@ -892,6 +894,16 @@ static void move_bytes(const char *path, uint64_t from, uint64_t to, uint64_t ke
 	free(data);
 }
 
+/* Frames count only where they were written: these were. */
+static void mark_again(const char *path)
+{
+	struct frame_place frames[SEGMENT_ENTRIES + 2];
+	size_t count = frames_in(path, frames, TEST_COUNT(frames));
+
+	for (size_t i = 0; i < count; i++)
+		frame_forge(path, frames[i].offset, frames[i].h);
+}
+
 static void frame_that_comes_twice(void **state)
 {
 	struct frame_place twice;
@@ -912,6 +924,7 @@ static void frame_that_comes_twice(void **state)
 	forget_times(&p, 15, 20);
 	uint64_t behind = twice.offset + twice.bytes;
 	move_bytes(wal_of(&p, 10, path), twice.offset, behind, end - twice.offset);
+	mark_again(path);
 	EXPECT_FINDINGS(&p, { WAL_FINDING_DAMAGE, "00000000000000000010.wal", behind, twice.bytes, 15, 0, "id" });
 	repair_and_expect(&p, MANY);
 	place_remove(&p);
@@ -920,7 +933,7 @@ static void frame_that_comes_twice(void **state)
 static void ids_that_jump(void **state)
 {
 	static const struct spot here[] = { { 10, 14 }, { 30, 32 } };
-	char path[PATH_MAX];
+	char path[PATH_MAX], other[PATH_MAX];
 	struct place p;
 
 	(void)state;
@@ -930,9 +943,12 @@ static void ids_that_jump(void **state)
 		uint64_t behind = gone.offset + gone.bytes;
 
 		move_bytes(path, behind, gone.offset, file_size(path) - behind);
+		mark_again(path);
 		lose(&p, here[i].id, 1);
-		/* What follows is not where the sidecar says. */
-		forget_times(&p, here[i].id, here[i].segment == 30 ? MANY : here[i].segment + SEGMENT_ENTRIES);
+		/* The sidecar of the active one would say that its file is too short; of the other, it does not say any more where the rest is. */
+		forget_times(&p, here[i].segment, here[i].segment + SEGMENT_ENTRIES);
+		if (here[i].segment == 30)
+			remove_file(meta_of(&p, 30, other));
 		EXPECT_FINDINGS(&p, { WAL_FINDING_DAMAGE, strrchr(path, '/') + 1, gone.offset, 0, here[i].id, 1, "later id" });
 		repair_and_expect(&p, MANY);
 		place_reset(&p);
@@ -1097,6 +1113,7 @@ static void sidecar_is_made_anew(void **state)
 	(void)state;
 	place_make(&p, SINGLES);
 	for (size_t i = 0; i < TEST_COUNT(segments); i++) {
+		forget_times(&p, segments[i], segments[i] + SEGMENT_ENTRIES);
 		for (unsigned how = 0; how < 3; how++) {
 			meta_of(&p, segments[i], path);
 			if (how == 0)
@@ -1107,11 +1124,7 @@ static void sidecar_is_made_anew(void **state)
 				file_write(path, "", 0);
 			assert_int_equal(run(&p, wal_repair, false, &fs), 0);
 			assert_int_equal(fs.result.findings[WAL_FINDING_DAMAGE], 0);
-			struct wal_store *store = store_open_or_fail(p.path, &p.opts);
-			struct wal_stream *st = stream_open_or_fail(store, "s");
-			stream_expect(st, 0, MANY);
-			wal_stream_close(st);
-			store_close_or_fail(store);
+			expect_served(&p, MANY);
 			expect_nothing(&p);
 			place_reset(&p);
 		}
@@ -1488,6 +1501,7 @@ static void verify_while_appending(void **state)
 	struct wal_store *store;
 	struct findings fs;
 	pthread_t thread;
+	bool progress_wrong = false;
 	struct place p;
 
 	(void)state;
@@ -1506,6 +1520,7 @@ static void verify_while_appending(void **state)
 			print_findings(&fs);
 			fail_msg("round %u: an entry that was being written was taken for damage", i);
 		}
+		progress_wrong = progress_wrong || fs.progress_wrong;
 		/* It must not take ever longer: a new stream's worth of data is enough to look at. */
 		assert_int_equal(wal_stream_stat(a.st, &stat), 0);
 		if (stat.disk_bytes > 48 << 20)
@@ -1514,9 +1529,112 @@ static void verify_while_appending(void **state)
 	atomic_store(&a.stop, true);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_int_equal(a.result, 0);
+	assert_false(progress_wrong);
 	wal_stream_close(a.st);
 	store_close_or_fail(store);
 	expect_nothing(&p);
+	place_remove(&p);
+}
+
+/* The real calls, before one of which something else happens. */
+struct interrupted {
+	struct sys sys;
+	unsigned countdown;
+	struct wal_stream *st;
+	bool rotate;
+	bool hit;
+};
+
+/* More than was allocated before, durable and in the sidecar. */
+static void append_much(struct wal_stream *st, bool rotate)
+{
+	static uint8_t bytes[90000];
+
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(wal_stream_append(st, bytes, sizeof(bytes), 0, NULL), 0);
+	for (unsigned i = 0; i < 150; i++)
+		assert_int_equal(wal_stream_append(st, bytes, 400, 0, NULL), 0);
+	assert_int_equal(wal_stream_sync(st), 0);
+	if (rotate) {
+		assert_int_equal(wal_stream_rotate(st), 0);
+		assert_int_equal(wal_stream_append(st, bytes, 400, WAL_DURABLE, NULL), 0);
+	}
+}
+
+static struct sys *interrupt(struct sys *sys)
+{
+	struct interrupted *in = (struct interrupted *)sys;
+
+	if (in->countdown > 0 && --in->countdown == 0) {
+		in->hit = true;
+		append_much(in->st, in->rotate);
+	}
+	return __real_sys_real();
+}
+
+static int interrupted_openat(struct sys *sys, int dirfd, const char *name, int flags, mode_t mode)
+{
+	struct sys *real = interrupt(sys);
+
+	return real->openat(real, dirfd, name, flags, mode);
+}
+
+static ssize_t interrupted_pread(struct sys *sys, int fd, void *data, size_t size, uint64_t offset)
+{
+	struct sys *real = interrupt(sys);
+
+	return real->pread(real, fd, data, size, offset);
+}
+
+static int interrupted_fstat(struct sys *sys, int fd, struct stat *ret)
+{
+	struct sys *real = interrupt(sys);
+
+	return real->fstat(real, fd, ret);
+}
+
+static ssize_t interrupted_getdents(struct sys *sys, int fd, void *buf, size_t size)
+{
+	struct sys *real = interrupt(sys);
+
+	return real->getdents(real, fd, buf, size);
+}
+
+/* Appends between any two calls of a verify, and rotations: what it saw before is not what it sees then. */
+static void appends_between_any_two_calls(void **state)
+{
+	struct place p;
+
+	(void)state;
+	place_make(&p, SINGLES);
+	for (unsigned rotate = 0; rotate < 2; rotate++) {
+		bool hit = true;
+
+		for (unsigned n = 1; hit; n++) {
+			struct interrupted in = { .sys = *__real_sys_real(), .countdown = n, .rotate = rotate };
+			struct wal_options opts = { .sync = WAL_SYNC_ASYNC };
+			struct wal_store *store = store_open_or_fail(p.path, &opts);
+			struct findings fs;
+
+			in.st = stream_open_or_fail(store, "s");
+			stream_fill(in.st, MANY, MANY + 3);
+			in.sys.openat = interrupted_openat;
+			in.sys.pread = interrupted_pread;
+			in.sys.fstat = interrupted_fstat;
+			in.sys.getdents = interrupted_getdents;
+			calls = &in.sys;
+			assert_int_equal(run(&p, wal_verify, false, &fs), 0);
+			calls = NULL;
+			if (fs.result.findings[WAL_FINDING_DAMAGE] || fs.result.findings[WAL_FINDING_ERROR]) {
+				print_findings(&fs);
+				fail_msg("what was appended before call %u was taken for damage", n);
+			}
+			hit = in.hit;
+			wal_stream_close(in.st);
+			store_close_or_fail(store);
+			place_reset(&p);
+		}
+	}
 	place_remove(&p);
 }
 
@@ -1562,8 +1680,10 @@ int main(void)
 		cmocka_unit_test(repair_that_dies_with_an_end_missing),
 		cmocka_unit_test(repair_with_one_failing_call),
 		cmocka_unit_test(verify_while_appending),
+		cmocka_unit_test(appends_between_any_two_calls),
 	};
 
 	alarm(500); /* a hang is a failure, not a wait */
+	cmocka_set_test_filter(getenv("WALFS_TEST_ONLY"));
 	return TEST_RUN(tests);
 }

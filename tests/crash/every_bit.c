@@ -24,7 +24,8 @@
 #include "stores.h"
 #include "test.h"
 
-#define STORE "/store"
+#define STORE_NAME "store"
+#define STORE "/" STORE_NAME
 
 enum {
 	STREAMS = 2,
@@ -532,7 +533,7 @@ static void flip_bits_of(struct bits *b, int stream, const char *name, unsigned 
 
 static void for_files(struct bits *b, void (*visit)(struct bits *, int stream, const char *name, unsigned number))
 {
-	int root = memfs_lookup(&b->good, MEMFS_ROOT, STORE + 1);
+	int root = memfs_lookup(&b->good, MEMFS_ROOT, STORE_NAME);
 	const struct memfs_node *dir = &b->good.nodes[root];
 
 	for (size_t i = 0; i < dir->name_count; i++) {

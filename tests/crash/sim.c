@@ -17,8 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bytes.h"
-#include "crc32.h"
 #include "frame.h"
 #include "names.h"
 #include "powercut.h"
@@ -123,7 +121,7 @@ static void read_tail(struct tail *tail, const struct memfs_node *file, uint64_t
 
 static struct memfs_node *stream_dir(struct memfs *fs, unsigned slot)
 {
-	int store = memfs_lookup(fs, MEMFS_ROOT, STORE_PATH + 1);
+	int store = memfs_lookup(fs, MEMFS_ROOT, STORE_NAME);
 
 	return store < 0 ? NULL : memfs_find(fs, (unsigned)store, slot_names[slot]);
 }

@@ -112,9 +112,7 @@ static size_t frame_content(uint8_t *data, uint64_t id, bool marked)
 	put_le32(payload, 8);
 	memcpy(payload + 4, "impostor", 8);
 	h.crc = crc32_update(frame_crc_begin(h.start_id, h.entry_count, h.type, h.disk_size), payload, h.disk_size);
-	/* As in a copy of a segment: marked for the place where it was written, which is not this one. */
-	frame_set_mark(&h, 0, 0);
-	/* As ironwal writes them, or as this library does elsewhere. */
+	/* As in a copy of a segment: without a mark, as ironwal writes it, or with one for the place where it was written, which is not this one. */
 	if (marked)
 		frame_set_mark(&h, id + 1, 4096);
 	frame_encode_header(data, &h);

@@ -27,7 +27,8 @@ enum { SLOTS = 4 }; /* streams */
 
 extern const char *const slot_names[SLOTS];
 
-#define STORE_PATH "/store"
+#define STORE_NAME "store"
+#define STORE_PATH "/" STORE_NAME
 
 struct known_entry {
 	uint8_t *data;

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "meta.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "random.h"
+#include "test.h"
+#include "wal.h"
+
+enum { SEGMENT = 1000 }; /* its first id */
+
+/* A sidecar in memory, and what was put into it. */
+struct sidecar {
+	struct meta_writer w;
+	uint8_t last[META_BLOCK_BYTES];
+	uint8_t *blocks;
+	size_t count;
+	size_t capacity;
+	_Atomic uint8_t *verified;
+	struct meta_entry *expected; /* entries and gaps in order */
+	size_t expected_count;
+	size_t expected_capacity;
+};
+
+static int keep_block(struct meta_writer *w, uint64_t block_no, uint8_t block[META_BLOCK_BYTES])
+{
+	struct sidecar *s = (struct sidecar *)w; /* its first member */
+
+	assert_int_equal(block_no, s->count);
+	assert_true(meta_block_valid(block, SEGMENT));
+	if (s->count == s->capacity) {
+		s->capacity = s->capacity ? 2 * s->capacity : 16;
+		s->blocks = reallocarray(s->blocks, s->capacity, META_BLOCK_BYTES);
+		assert_non_null(s->blocks);
+	}
+	memcpy(s->blocks + s->count++ * META_BLOCK_BYTES, block, META_BLOCK_BYTES);
+	return 0;
+}
+
+static void sidecar_begin(struct sidecar *s)
+{
+	*s = (struct sidecar){ .w = { .emit = keep_block } };
+	meta_writer_begin(&s->w, SEGMENT, NULL, 0, s->last);
+}
+
+/* What begin() left is at id SEGMENT, whatever else it holds. */
+static void expect_next(struct sidecar *s, struct meta_entry e)
+{
+	if (s->expected_count == s->expected_capacity) {
+		s->expected_capacity = s->expected_capacity ? 2 * s->expected_capacity : 64;
+		s->expected = reallocarray(s->expected, s->expected_capacity, sizeof(*s->expected));
+		assert_non_null(s->expected);
+	}
+	s->expected[s->expected_count++] = e;
+}
+
+/* A frame whose entries have the lengths base, base + 1 … */
+static void add_frame(struct sidecar *s, uint32_t entries, uint32_t base, uint8_t type, int64_t delta)
+{
+	const struct meta_pos at = s->w.at;
+	uint32_t disk_size = 0, pos = 0;
+	uint64_t bytes = at.bytes;
+
+	for (uint32_t i = 0; i < entries; i++)
+		disk_size += 4 + base + i;
+	if (type == 1)
+		disk_size = disk_size / 2 + 1;
+	assert_int_equal(meta_writer_frame(&s->w, entries, type, disk_size, at.last_time + delta), 0);
+	for (uint32_t i = 0; i < entries; i++) {
+		expect_next(s, (struct meta_entry){ .id = at.id + i, .size = base + i, .time_ns = at.last_time + delta + i, .bytes = bytes,
+						    .frame_offset = at.frame_offset, .payload_pos = pos, .index = i, .entry_count = entries,
+						    .disk_size = disk_size, .type = type });
+		assert_int_equal(meta_writer_length(&s->w, base + i), 0);
+		pos += 4 + base + i;
+		bytes += base + i;
+	}
+	assert_int_equal(s->w.at.id, at.id + entries);
+	assert_int_equal(s->w.at.frame_offset, at.frame_offset + 32 + disk_size);
+}
+
+static void add_gap(struct sidecar *s, uint64_t ids, uint64_t bytes)
+{
+	expect_next(s, (struct meta_entry){ .gap = true, .id = s->w.at.id, .bytes = s->w.at.bytes, .frame_offset = s->w.at.frame_offset, .gap_ids = ids,
+					    .gap_bytes = bytes });
+	assert_int_equal(meta_writer_gap(&s->w, ids, bytes), 0);
+}
+
+static struct meta_view view_of(struct sidecar *s)
+{
+	free((void *)s->verified);
+	s->verified = calloc(1, s->count / 8 + 1);
+	assert_non_null(s->verified);
+	meta_block_seal(s->last, s->w.used, 0);
+	return (struct meta_view){ .segment_id = SEGMENT, .map = s->blocks, .map_blocks = s->count, .verified = s->verified, .last = s->last };
+}
+
+static void sidecar_release(struct sidecar *s)
+{
+	free(s->blocks);
+	free((void *)s->verified);
+	free(s->expected);
+}
+
+static void expect_same(const struct meta_entry *e, const struct meta_entry *expected)
+{
+	assert_int_equal(e->gap, expected->gap);
+	assert_int_equal(e->id, expected->id);
+	assert_int_equal(e->bytes, expected->bytes);
+	assert_int_equal(e->frame_offset, expected->frame_offset);
+	if (expected->gap) {
+		assert_int_equal(e->gap_ids, expected->gap_ids);
+		assert_int_equal(e->gap_bytes, expected->gap_bytes);
+		return;
+	}
+	assert_int_equal(e->size, expected->size);
+	assert_int_equal(e->time_ns, expected->time_ns);
+	assert_int_equal(e->payload_pos, expected->payload_pos);
+	assert_int_equal(e->index, expected->index);
+	assert_int_equal(e->entry_count, expected->entry_count);
+	assert_int_equal(e->disk_size, expected->disk_size);
+	assert_int_equal(e->type, expected->type);
+}
+
+/* By going through it, and by each of the three keys. */
+static void expect_all(struct sidecar *s)
+{
+	struct meta_view view = view_of(s);
+	struct meta_cursor c;
+	struct meta_entry e;
+	struct meta_pos end;
+
+	assert_int_equal(meta_cursor_seek(&c, &view, META_BY_ID, SEGMENT), 0);
+	for (size_t i = 0; i < s->expected_count; i++) {
+		assert_int_equal(meta_cursor_next(&c, &e), 0);
+		expect_same(&e, &s->expected[i]);
+	}
+	assert_int_equal(meta_cursor_next(&c, &e), WAL_END);
+	for (size_t i = 0; i < s->expected_count; i++) {
+		const struct meta_entry *expected = &s->expected[i];
+
+		if (!expected->gap || expected->gap_ids > 0) {
+			assert_int_equal(meta_find(&c, &view, expected->gap ? expected->id + expected->gap_ids - 1 : expected->id, &e), 0);
+			expect_same(&e, expected);
+		}
+		assert_int_equal(meta_cursor_seek(&c, &view, META_BY_BYTES, expected->bytes), 0);
+		do
+			assert_int_equal(meta_cursor_next(&c, &e), 0);
+		while (e.bytes < expected->bytes);
+		assert_int_equal(e.bytes, expected->bytes);
+		assert_int_equal(meta_cursor_seek(&c, &view, META_BY_FRAME_OFFSET, expected->frame_offset), 0);
+		assert_true(c.at.frame_offset <= expected->frame_offset);
+	}
+	assert_int_equal(meta_cursor_seek(&c, &view, META_BY_FRAME_OFFSET, UINT64_MAX), 0);
+	assert_int_equal(meta_cursor_end(&c, &end), 0);
+	assert_int_equal(end.id, s->w.at.id);
+	assert_int_equal(end.frame_offset, s->w.at.frame_offset);
+	assert_int_equal(end.bytes, s->w.at.bytes);
+	assert_int_equal(end.last_time, s->w.at.last_time);
+	assert_int_equal(meta_find(&c, &view, s->w.at.id, &e), WAL_NOT_FOUND);
+	assert_int_equal(meta_find(&c, &view, SEGMENT - 1, &e), WAL_NOT_FOUND);
+}
+
+/* All kinds of records, so many that each comes to stand across a block's end at some place. */
+static void records_of_all_kinds(void **state)
+{
+	struct random random = { 7 };
+	struct sidecar s;
+
+	(void)state;
+	sidecar_begin(&s);
+	assert_int_equal(s.w.at.id, SEGMENT);
+	for (unsigned i = 0; i < 3000; i++) {
+		int64_t delta = 1 + (int64_t)random_size(&random, (size_t)1 << 40);
+
+		switch (random_below(&random, 6)) {
+		case 0:
+			add_frame(&s, 1 + (uint32_t)random_below(&random, 20), (uint32_t)random_size(&random, 100000), 0, delta);
+			break;
+		case 1:
+			add_frame(&s, 1 + (uint32_t)random_below(&random, 3), (uint32_t)random_size(&random, 100000), 1, delta);
+			break;
+		case 2:
+			add_gap(&s, random_below(&random, 3), 1 + random_size(&random, 100000));
+			break;
+		default:
+			add_frame(&s, 1, (uint32_t)random_size(&random, 100000), 0, delta);
+		}
+	}
+	assert_true(s.count > 10);
+	expect_all(&s);
+	sidecar_release(&s);
+}
+
+/* Its lengths go on over several blocks, of which some hold no beginning of any frame. */
+static void batches_longer_than_a_block(void **state)
+{
+	struct sidecar s;
+
+	(void)state;
+	sidecar_begin(&s);
+	add_frame(&s, 1, 5, 0, 10);
+	add_frame(&s, 5000, 100, 0, 10);
+	add_frame(&s, 1, 0, 0, 10000);
+	add_frame(&s, 3000, 20000, 1, 10);
+	assert_true(s.count > 8);
+	expect_all(&s);
+	sidecar_release(&s);
+}
+
+static void nothing_in_it(void **state)
+{
+	struct meta_view none = { .segment_id = SEGMENT };
+	struct meta_cursor c;
+	struct meta_entry e;
+	struct sidecar s;
+
+	(void)state;
+	sidecar_begin(&s);
+	expect_all(&s);
+	assert_int_equal(meta_cursor_seek(&c, &none, META_BY_ID, SEGMENT), WAL_NOT_FOUND);
+	assert_int_equal(meta_find(&c, &none, SEGMENT, &e), WAL_NOT_FOUND);
+	sidecar_release(&s);
+}
+
+/* What lies behind the last whole frame that is believed is dropped, at every place where that may be. */
+static void last_block_taken_up_again(void **state)
+{
+	struct sidecar s;
+
+	(void)state;
+	sidecar_begin(&s);
+	for (unsigned i = 0; i < 60; i++)
+		add_frame(&s, 1 + i % 3, i, 0, 1000);
+	assert_int_equal(s.count, 0);
+	view_of(&s);
+	for (size_t i = 0; i < s.expected_count; i++) {
+		uint8_t block[META_BLOCK_BYTES];
+		struct meta_writer w = { .emit = keep_block };
+
+		if (s.expected[i].index > 0)
+			continue;
+		assert_int_equal(meta_writer_resume(&w, SEGMENT, 0, block, s.last, s.expected[i].frame_offset), 0);
+		assert_int_equal(w.at.id, s.expected[i].id);
+		assert_int_equal(w.at.bytes, s.expected[i].bytes);
+		assert_int_equal(w.at.entry_count, 0);
+		/* A place inside a frame is none. */
+		assert_int_equal(meta_writer_resume(&w, SEGMENT, 0, block, s.last, s.expected[i].frame_offset + 1), -EBADMSG);
+	}
+	sidecar_release(&s);
+}
+
+/* A flipped bit anywhere in a block is found, whatever is looked for in it. */
+static void damaged_blocks(void **state)
+{
+	struct sidecar s;
+
+	(void)state;
+	sidecar_begin(&s);
+	while (s.count < 5)
+		add_frame(&s, 1, 100, 0, 1000);
+	for (unsigned bit = 0; bit < 8 * META_BLOCK_BYTES; bit += 13) {
+		uint8_t *block = s.blocks + 2 * META_BLOCK_BYTES;
+		struct meta_view view = view_of(&s);
+		struct meta_cursor c;
+		struct meta_entry e;
+		struct meta_pos pos;
+
+		meta_block_header(block, &pos, NULL);
+		block[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_false(meta_block_valid(block, SEGMENT));
+		assert_int_equal(meta_find(&c, &view, pos.id, &e), -EBADMSG);
+		block[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_true(meta_block_valid(block, SEGMENT));
+		assert_false(meta_block_valid(block, SEGMENT + 1));
+	}
+	sidecar_release(&s);
+}
+
+/* What a sidecar costs: at most 12 bytes for each entry that stands alone, however fast or slow they come. */
+static void size_of_a_million_entries(void **state)
+{
+	static const int64_t deltas[] = { 1000, 1000 * 1000, 1000 * 1000 * 1000 };
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT(deltas); i++) {
+		struct sidecar s;
+
+		sidecar_begin(&s);
+		for (unsigned n = 0; n < 1000000; n++) {
+			assert_int_equal(meta_writer_frame(&s.w, 1, 0, 132, s.w.at.last_time + deltas[i]), 0);
+			assert_int_equal(meta_writer_length(&s.w, 128), 0);
+		}
+		print_message("%.2f bytes an entry\n", (double)s.count * META_BLOCK_BYTES / 1000000);
+		assert_true((s.count + 1) * META_BLOCK_BYTES <= 12 * 1000000);
+		sidecar_release(&s);
+	}
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(records_of_all_kinds),
+		cmocka_unit_test(batches_longer_than_a_block),
+		cmocka_unit_test(nothing_in_it),
+		cmocka_unit_test(last_block_taken_up_again),
+		cmocka_unit_test(damaged_blocks),
+		cmocka_unit_test(size_of_a_million_entries),
+	};
+
+	return TEST_RUN(tests);
+}

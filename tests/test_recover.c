@@ -479,12 +479,13 @@ static void index_that_does_not_agree(void **state)
 		{ { 0, 10 }, 2, 0 },		     /* short */
 		{ { 0, 10, 20, 30 }, 4, 3 },	     /* torn */
 		{ { 0, 10, 20 }, 3, 0 },	     /* stale: the rotation's id is missing */
-		{ { 0, 10, 20, 30, 35 }, 5, 0 },     /* ahead by a rotation that was not finished */
+		{ { 0, 10, 20, 30, 35 }, 5, 0 },     /* ahead by a rotation, of which nothing else is there */
+		{ { 0, 10, 20, 29 }, 4, 0 },	     /* a flipped bit */
+		{ { 0, 10, 20, 30, 1ull << 60 }, 5, 0 },
 		{ { 0, 10, 20, 30, 31 }, 5, 0 },     /* ahead by one that was given up */
 		{ { 0, 0, 10, 20, 30 }, 5, 0 },	     /* ironwal's repetition */
 		{ { 30, 20, 10, 0 }, 4, 0 },	     /* out of order */
 	};
-	static const uint64_t good[] = { 0, 10, 20, 30 };
 	struct place p;
 
 	(void)state;
@@ -492,23 +493,12 @@ static void index_that_does_not_agree(void **state)
 	place_close(&p);
 	for (size_t i = 0; i < TEST_COUNT(cases); i++) {
 		put_index(&p, cases[i].ids, cases[i].count, cases[i].cut);
-		if (cases[i].ids[4] == 35) {
-			/* A segment that begins where the log ends is the successor: it is made. */
-			place_open(&p);
-			stream_expect(p.st, 0, MANY);
-			assert_int_equal(stat_of(&p).active_segment_id, 35);
-			place_close(&p);
-			remove_file(wal_of(&p, 35, (char[PATH_MAX]){ 0 }));
-			remove_file(meta_of(&p, 35, (char[PATH_MAX]){ 0 }));
-			put_index(&p, good, 4, 0);
-			remove_file(file_of(&p, "head.state", (char[PATH_MAX]){ 0 }));
-		}
 		expect_all_segments(&p);
 	}
 	place_remove(&p);
 }
 
-/* An index that lists segments which are not there might mean that they were lost: better stop than write. All that is there is served. */
+/* It does not even list what is there, so what it lists besides proves no loss. */
 static void index_of_another_stream(void **state)
 {
 	static const uint64_t ids[] = { 5, 7, 11 };
@@ -518,12 +508,6 @@ static void index_of_another_stream(void **state)
 	make_segments(&p);
 	place_close(&p);
 	put_index(&p, ids, TEST_COUNT(ids), 0);
-	place_open(&p);
-	stream_expect(p.st, 0, MANY);
-	assert_int_equal(stat_of(&p).health, WAL_READONLY);
-	assert_non_null(strstr(stat_of(&p).reason, "segments.idx"));
-	place_close(&p);
-	remove_file(file_of(&p, "segments.idx", (char[PATH_MAX]){ 0 }));
 	expect_all_segments(&p);
 	place_remove(&p);
 }

@@ -33,7 +33,7 @@ struct walk {
 	struct id_array files;
 	struct damage_record *records;
 	size_t record_count;
-	bool mended; /* a segment of it was split */
+	bool mended; /* a segment of it was split, or its index is wrong */
 };
 
 static void tell(struct walk *w, const struct wal_finding *finding)
@@ -58,6 +58,8 @@ static void advance(void *arg, uint64_t bytes)
 	struct walk *w = arg;
 
 	w->done += bytes;
+	if (w->total < w->done)
+		w->total = w->done; /* someone appends meanwhile */
 	if (w->check->progress && w->done - w->reported >= PROGRESS_STEP) {
 		w->reported = w->done;
 		w->check->progress(w->check->arg, w->done, w->total);
@@ -271,6 +273,7 @@ static void drop_given_up(struct walk *w)
 
 static void tell_small_file(struct walk *w, const char *file, const char *expected, const char *found)
 {
+	w->mended |= w->repair && !w->check->dry_run;
 	tell(w, &(struct wal_finding){ .kind = WAL_FINDING_CACHE, .file = file, .expected = expected, .found = found, .action = "written anew" });
 }
 

@@ -180,9 +180,14 @@ static int load_meta(struct exam *x)
 	void *data;
 	int fd = sys_open_regular(sys, x->dir_fd, name_meta(name, x->first_id), O_RDONLY, 0);
 
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
+	if (fd == -ENOENT)
+		return 0;
 	x->meta_exists = true;
+	/* It is a cache: that it can't be used must not keep the frames from being checked. */
+	if (fd < 0) {
+		x->meta_differs = true;
+		return 0;
+	}
 	int result = sys->fstat(sys, fd, &sb);
 	uint64_t blocks = result == 0 ? (uint64_t)sb.st_size / META_BLOCK_BYTES : 0;
 	if (blocks > 0)
@@ -221,15 +226,17 @@ int exam_run(struct exam *x)
 	char name[NAME_SEGMENT_MAX];
 	struct stat sb;
 	int fd = sys_open_regular(sys, x->dir_fd, name_segment(name, x->first_id), O_RDONLY, 0);
-	int result = fd < 0 ? fd : sys->fstat(sys, fd, &sb);
+	int result = fd < 0 ? fd : load_meta(x);
 
-	x->next_id = x->first_id;
+	/* In this order: what a sidecar tells of, the segment of a store that is being written has too. */
 	if (result == 0)
-		result = load_meta(x);
+		result = sys->fstat(sys, fd, &sb);
+	x->next_id = x->first_id;
 	if (result == 0) {
 		x->size = (uint64_t)sb.st_size;
 		result = scan_init(&f.scan, sys, fd, x->first_id, x->size, (size_t)x->env->opts.read_buffer);
 	}
+	f.scan.made_here = x->meta_exists;
 	if (result == 0) {
 		f.follows = x->meta.map_blocks > 0 && meta_cursor_seek(&f.cursor, &x->meta, META_BY_ID, x->first_id) == 0 &&
 			    f.cursor.block == 0;

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The crash order, for one segment:
- *	1	each damaged extent is copied to "<segment>.damaged.<n>" (fsync, then fsync of the directory)
- *	2	each run of good frames but the one at the file's beginning is copied to "<its first id>.wal.tmp" (fsync) with a sidecar that keeps the times, then
- *		renamed; fsync of the directory
- *	3	the sidecar of the file's beginning is replaced, the file is cut behind it (fsync); if no good frame stands there, the file goes, as all its bytes are
- *		elsewhere now
- *	4	if the ids at the very end were lost, an empty segment keeps the next id; fsync of the directory
+ *	1	each damaged extent is copied to "<segment>.damaged.<n>", a torn end to "<segment>.torn.<n>" (fsync, then fsync of the directory)
+ *	2	if the ids at the very end were lost, an empty segment keeps the next id (fsync of the directory)
+ *	3	each run of good frames but the one at the file's beginning, the last run first, is copied to "<its first id>.wal.tmp" (fsync) with a sidecar that
+ *		keeps the times, then renamed, the directory fsynced: so the old file always has what lies before the first name that is there already
+ *	4	the sidecar of the file's beginning is replaced, the file is cut behind it (fsync). It stays even if nothing good is left in it: it says where the lost
+ *		ids begin
  *
- * After a crash in the middle the old file still has all it had; copies that are there already are frames of ids that come twice, which the next
- * repair takes out of the old file, as they are damage there.
+ * After a crash in the middle the next repair finds the old file's frames from the first new name on a second time, as bytes that belong to no entry there.
  */
 #include "repair.h"
 
@@ -45,16 +44,22 @@ int damage_record_load(const struct env *env, int dir_fd, const char *file, stru
 	text[n] = '\0';
 	int fields = sscanf(text, "libwal: damaged bytes of segment %" SCNu64 " from offset %" SCNu64 ", %" SCNu64 " bytes, first id %" SCNu64 ", %" SCNu64 " ids%n",
 			    &r.segment, &r.offset, &r.bytes, &r.first_id, &r.ids, &end);
-	if (fields != 5 || end < 0 || text[end] != '\n')
+	if (fields != 5 || end < 0 || text[end] != '\n' || r.ids > UINT64_MAX - r.first_id)
 		return -EBADMSG;
 	*ret = r;
 	return 0;
 }
 
+/* Whether the extent is the last of the stream, and costs ids that must not be given out again. */
+static bool loses_next_id(const struct exam *x, size_t i)
+{
+	return i + 1 == x->extent_count && x->end_id == UINT64_MAX && !x->extents[i].good && x->extents[i].ids > 0;
+}
+
 bool repair_wanted(const struct exam *x, bool (*known)(void *arg, const struct extent *extent), void *arg)
 {
 	for (size_t i = 0; i < x->extent_count; i++) {
-		if (!x->extents[i].good && !known(arg, &x->extents[i]))
+		if (!x->extents[i].good && (!known(arg, &x->extents[i]) || loses_next_id(x, i)))
 			return true;
 	}
 	return false;
@@ -110,6 +115,24 @@ static int set_aside(struct repair *rp, const struct extent *extent)
 	/* A part of a record must not be taken for one. */
 	if (result < 0)
 		rp->sys->unlinkat(rp->sys, x->dir_fd, name, 0);
+	return result;
+}
+
+/* Step 1, for a torn end. */
+static int set_torn_aside(struct repair *rp)
+{
+	const struct exam *x = rp->x;
+	char name[NAME_SEGMENT_MAX];
+	int fd = -EEXIST;
+
+	for (unsigned n = 0; fd == -EEXIST && n < DAMAGED_FILES_MAX; n++)
+		fd = rp->sys->openat(rp->sys, x->dir_fd, name_torn(name, x->first_id, n), O_RDWR | O_CREAT | O_EXCL, 0600);
+	if (fd < 0)
+		return fd;
+	int result = copy_range(rp, fd, 0, x->end_offset, x->size - x->end_offset);
+	if (result == 0)
+		result = rp->sys->fsync(rp->sys, fd);
+	sys_close(rp->sys, &fd);
 	return result;
 }
 
@@ -183,7 +206,7 @@ static int mark_again(struct repair *rp, int fd, const struct extent *extent)
 	return 0;
 }
 
-/* Step 2, for one extent. */
+/* Step 3, for one extent. */
 static int move_out(struct repair *rp, const struct extent *extent)
 {
 	const struct exam *x = rp->x;
@@ -202,10 +225,12 @@ static int move_out(struct repair *rp, const struct extent *extent)
 	if (result == 0)
 		result = write_meta(rp, fd, extent, extent->offset);
 	sys_close(rp->sys, &fd);
-	return result < 0 ? result : rp->sys->renameat(rp->sys, x->dir_fd, tmp, name);
+	if (result == 0)
+		result = rp->sys->renameat(rp->sys, x->dir_fd, tmp, name);
+	return result < 0 ? result : rp->sys->fsync(rp->sys, x->dir_fd);
 }
 
-/* Step 3. */
+/* Step 4. */
 static int keep_beginning(struct repair *rp)
 {
 	const struct exam *x = rp->x;
@@ -219,30 +244,29 @@ static int keep_beginning(struct repair *rp)
 			result = rp->sys->ftruncate(rp->sys, rp->fd, first->bytes);
 		return result < 0 ? result : rp->sys->fsync(rp->sys, rp->fd);
 	}
-	/* An extent without ids leaves the first id to the good frames behind it: those have taken this file's name in step 2. */
+	/* An extent without ids leaves the first id to the good frames behind it: those have taken this file's name in step 3. */
 	if (x->extent_count > 1 && x->extents[1].first_id == x->first_id)
 		return 0;
-	result = rp->sys->unlinkat(rp->sys, x->dir_fd, name_segment(name, x->first_id), 0);
-	if (result == 0)
-		result = rp->sys->unlinkat(rp->sys, x->dir_fd, name_meta(name, x->first_id), 0);
-	return result == -ENOENT ? 0 : result;
+	result = rp->sys->unlinkat(rp->sys, x->dir_fd, name_meta(name, x->first_id), 0);
+	if (result == 0 || result == -ENOENT)
+		result = rp->sys->ftruncate(rp->sys, rp->fd, 0);
+	return result < 0 ? result : rp->sys->fsync(rp->sys, rp->fd);
 }
 
-/* Step 4. */
+/* Step 2. */
 static int keep_next_id(struct repair *rp)
 {
 	const struct exam *x = rp->x;
-	const struct extent *last = &x->extents[x->extent_count - 1];
 	char name[NAME_SEGMENT_MAX];
 
-	if (x->end_id != UINT64_MAX || last->good || (last->ids == 0 && x->extent_count > 1))
+	if (!loses_next_id(x, x->extent_count - 1))
 		return 0;
 	int fd = rp->sys->openat(rp->sys, x->dir_fd, name_segment(name, x->next_id), O_RDWR | O_CREAT, 0600);
 	if (fd < 0)
 		return fd;
 	int result = rp->sys->fsync(rp->sys, fd);
 	sys_close(rp->sys, &fd);
-	return result;
+	return result < 0 ? result : rp->sys->fsync(rp->sys, x->dir_fd);
 }
 
 int repair_segment(const struct exam *x, bool (*known)(void *arg, const struct extent *extent), void *arg)
@@ -258,20 +282,18 @@ int repair_segment(const struct exam *x, bool (*known)(void *arg, const struct e
 		if (!x->extents[i].good && !known(arg, &x->extents[i]))
 			result = set_aside(&rp, &x->extents[i]);
 	}
+	if (result == 0 && x->end == SEGMENT_TORN)
+		result = set_torn_aside(&rp);
 	if (result == 0)
 		result = rp.sys->fsync(rp.sys, x->dir_fd);
-	for (size_t i = 1; i < x->extent_count && result == 0; i++) {
+	if (result == 0)
+		result = keep_next_id(&rp);
+	for (size_t i = x->extent_count - 1; i > 0 && result == 0; i--) {
 		if (x->extents[i].good)
 			result = move_out(&rp, &x->extents[i]);
 	}
 	if (result == 0)
-		result = rp.sys->fsync(rp.sys, x->dir_fd);
-	if (result == 0)
 		result = keep_beginning(&rp);
-	if (result == 0)
-		result = keep_next_id(&rp);
-	if (result == 0)
-		result = rp.sys->fsync(rp.sys, x->dir_fd);
 	sys_close(rp.sys, &rp.fd);
 	return result;
 }

@@ -21,7 +21,7 @@ int scan_init(struct scan *scan, struct sys *sys, int fd, uint64_t segment_id, u
 		.fd = fd,
 		.segment_id = segment_id,
 		.size = size,
-		.plain = true,
+		.marked_behind = -1,
 		.capacity = buffer_bytes,
 		.search_budget = size > (UINT64_MAX - SEARCH_BUDGET_MIN) / 4 ? UINT64_MAX : 4 * size + SEARCH_BUDGET_MIN,
 	};
@@ -253,15 +253,8 @@ int scan_frame(struct scan *scan, uint64_t offset, struct frame_header *ret_head
 
 void scan_accept(struct scan *scan, uint64_t offset, const struct frame_header *h)
 {
+	scan->accepted = true;
 	scan->plain = frame_origin(h, scan->segment_id, offset) == FRAME_PLAIN;
-}
-
-/* Whether a frame found by searching is one of the segment's, as far as its last bytes tell. */
-static bool counts(const struct scan *scan, uint64_t offset, const struct frame_header *h)
-{
-	enum frame_origin origin = frame_origin(h, scan->segment_id, offset);
-
-	return origin == FRAME_OURS || (origin == FRAME_PLAIN && scan->plain);
 }
 
 int scan_lengths(struct scan *scan, uint64_t offset, const struct frame_header *h, int (*visit)(void *arg, uint32_t size), void *arg)
@@ -292,7 +285,8 @@ static int next_candidate(struct scan *scan, uint64_t from, uint64_t *ret)
 	return WAL_END;
 }
 
-int scan_find(struct scan *scan, uint64_t from, uint64_t id_min, uint64_t id_end, uint64_t *ret_offset, struct frame_header *ret_header)
+/* As scan_find(), of the frames whose origin is among `origins`, a set of bits. */
+static int find(struct scan *scan, uint64_t from, uint64_t id_min, uint64_t id_end, unsigned origins, uint64_t *ret_offset, struct frame_header *ret_header)
 {
 	for (;; from++) {
 		struct frame_header h;
@@ -305,7 +299,8 @@ int scan_find(struct scan *scan, uint64_t from, uint64_t id_min, uint64_t id_end
 		if (result != 0)
 			return result;
 		if (frame_decode_header(data, &h) != FRAME_OK || h.disk_size > scan->size - from - FRAME_HEADER_BYTES ||
-		    h.start_id < id_min || h.start_id >= id_end || h.entry_count > id_end - h.start_id || !counts(scan, from, &h))
+		    h.start_id < id_min || h.start_id >= id_end || h.entry_count > id_end - h.start_id ||
+		    !(origins & 1u << frame_origin(&h, scan->segment_id, from)))
 			continue;
 		if (h.disk_size > scan->search_budget)
 			return WAL_TIMEOUT;
@@ -319,6 +314,33 @@ int scan_find(struct scan *scan, uint64_t from, uint64_t id_min, uint64_t id_end
 		}
 		scan->search_budget -= h.disk_size;
 	}
+}
+
+/* Which frames count behind `from`: 1 if those without a mark do too, 0 if not, < 0. */
+static int plain_counts(struct scan *scan, uint64_t from)
+{
+	struct frame_header h;
+	uint64_t offset;
+
+	if (scan->accepted)
+		return scan->plain;
+	if (scan->marked_behind < 0) {
+		int result = find(scan, from, 0, UINT64_MAX, 1u << FRAME_OURS, &offset, &h);
+
+		if (result < 0)
+			return result;
+		scan->marked_behind = result != WAL_END;
+	}
+	return !scan->marked_behind;
+}
+
+int scan_find(struct scan *scan, uint64_t from, uint64_t id_min, uint64_t id_end, uint64_t *ret_offset, struct frame_header *ret_header)
+{
+	int plain = plain_counts(scan, from);
+
+	if (plain < 0)
+		return plain;
+	return find(scan, from, id_min, id_end, 1u << FRAME_OURS | (plain ? 1u << FRAME_PLAIN : 0), ret_offset, ret_header);
 }
 
 /* 1 if the frame says that what lies before the `passed` frames in front of it had been durable, 0 if not. */
@@ -338,10 +360,13 @@ static int vouches(struct scan *scan, uint64_t offset, const struct frame_header
 int scan_vouched(struct scan *scan, uint64_t offset, uint64_t id)
 {
 	uint64_t passed = 0; /* the frames behind the bad bytes and before the one that is asked */
+	int plain = !scan->accepted && scan->made_here ? 0 : plain_counts(scan, offset);
 
+	if (plain < 0)
+		return plain;
 	for (uint64_t from = offset;;) {
 		struct frame_header h;
-		int result = scan_find(scan, from, 0, UINT64_MAX, &from, &h);
+		int result = find(scan, from, 0, UINT64_MAX, 1u << FRAME_OURS | (plain ? 1u << FRAME_PLAIN : 0), &from, &h);
 
 		if (result == WAL_END || result < 0)
 			return result < 0 ? result : 0;

@@ -14,8 +14,8 @@
  * mark (ironwal's) says nothing of the kind, yet one that follows bad bytes is taken as evidence too: better stop and ask than cut.
  *
  * A later frame has to be searched for, and an entry may hold anything, copies of segments too. So of the frames found by searching only those count whose mark says
- * that they were written there; and those without any mark where ironwal was writing, which is where the frame right before the bad bytes has none either, or
- * where there is none before.
+ * that they were written there; and those without any mark where ironwal was writing. That is where the frame right before the bad bytes has none either; and
+ * if there is none before, where no frame behind them is marked for its place (and, when evidence is sought, where nothing says that this library made the segment).
  */
 #ifndef WAL_SCAN_H
 #define WAL_SCAN_H
@@ -30,7 +30,10 @@ struct scan {
 	int fd;
 	uint64_t segment_id; /* its first id */
 	uint64_t size;	     /* bytes of the file that are looked at */
-	bool plain;	     /* the last frame that was accepted (scan_accept()) was ironwal's, or there was none yet */
+	bool accepted;	     /* a frame was: see scan_accept() */
+	bool plain;	     /* the last one was ironwal's */
+	bool made_here;	     /* this library made the segment, or has had it open for writing: set by who knows */
+	int marked_behind;   /* whether any frame is marked for its place, once it is known; -1: not yet */
 	uint8_t *buffer;
 	size_t capacity;
 	uint64_t buffer_offset;

@@ -182,6 +182,7 @@ static int write_meta(struct opening *o, int fd, const struct meta_view *old)
 	int result = scan_init(&scan, o->env->sys, o->segment->fd, o->segment->first_id, o->segment->size, (size_t)o->env->opts.read_buffer);
 
 	if (result == 0) {
+		scan.made_here = old != NULL;
 		rebuild_begin(&r, o->segment->first_id, NULL, 0);
 		result = rebuild_sealed(&r, o->end_id, log_damage, o);
 	}

@@ -151,6 +151,11 @@ int stream_recover(struct wal_stream *st, struct wal_error *err);
  */
 int stream_quarantine(struct wal_stream *st, const char *reason);
 
+/*
+ * An empty sidecar for a new segment. It is there whenever the segment's name is durable, and so tells who made the segment: see scan.h.
+ */
+int stream_create_meta(struct wal_stream *st, int dir_fd, uint64_t first_id);
+
 /* Makes the files of an empty stream in the existing empty directory, durably, and fills the new stream. */
 int stream_create(struct wal_stream *st);
 

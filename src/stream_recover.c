@@ -62,6 +62,8 @@ struct recovery {
 	struct scan scan;
 	struct rebuild r;
 	unsigned rereads; /* of the same place, read-only */
+	uint64_t lost_end; /* the active segment's file is missing, and held the ids below */
+	uint64_t sealed_below; /* the next segment's file is there, so what comes before its id had been durable */
 	bool probe;	  /* only find where the log ends: judge nothing, change nothing */
 };
 
@@ -173,6 +175,29 @@ static int agree(struct recovery *rec)
 
 /* ---- The active segment's sidecar ---- */
 
+/* Where the sidecar of segment `id` ends, by its last block. False if it does not tell. */
+static bool sidecar_end(struct recovery *rec, uint64_t id, struct meta_pos *ret)
+{
+	uint8_t block[META_BLOCK_BYTES];
+	char name[NAME_SEGMENT_MAX];
+	bool told = false;
+	struct stat sb;
+	int fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, id), O_RDONLY, 0);
+
+	if (fd < 0)
+		return false;
+	if (rec->sys->fstat(rec->sys, fd, &sb) == 0 && sb.st_size >= META_BLOCK_BYTES &&
+	    sys_pread_full(rec->sys, fd, block, sizeof block, ((uint64_t)sb.st_size / META_BLOCK_BYTES - 1) * META_BLOCK_BYTES) == sizeof block &&
+	    meta_block_valid(block, id)) {
+		struct meta_view view = { .segment_id = id, .last = block };
+		struct meta_cursor c;
+
+		told = meta_cursor_seek(&c, &view, META_BY_ID, UINT64_MAX) == 0 && meta_cursor_end(&c, ret) == 0;
+	}
+	sys_close(rec->sys, &fd);
+	return told;
+}
+
 /*
  * New blocks go to a temporary file. They replace those of the sidecar when it is clear that the stream is healthy: what the sidecar of a damaged one says of
  * durability must stay as it is, or the next open would find nothing wrong.
@@ -199,7 +224,10 @@ static int load_old_meta(struct recovery *rec)
 	struct stat sb;
 	void *data;
 
-	rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), read_only(rec) ? O_RDONLY : O_RDWR | O_CREAT, 0600);
+	rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), read_only(rec) ? O_RDONLY : O_RDWR, 0);
+	rec->scan.made_here = rec->meta_fd >= 0;
+	if (rec->meta_fd == -ENOENT && !read_only(rec))
+		rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name, O_RDWR | O_CREAT, 0600);
 	if (rec->meta_fd < 0)
 		return read_only(rec) || rec->meta_fd == -ENOSPC || rec->meta_fd == -EDQUOT ? 0 : rec->meta_fd;
 	int result = rec->sys->fstat(rec->sys, rec->meta_fd, &sb);
@@ -273,28 +301,9 @@ static int accept_last_frame(struct recovery *rec)
 static int64_t time_before(struct recovery *rec)
 {
 	ssize_t at = rec->id > 0 ? id_array_find(&rec->st->segments, rec->id - 1) : -1;
-	uint8_t block[META_BLOCK_BYTES];
-	char name[NAME_SEGMENT_MAX];
-	struct meta_pos end = { 0 };
-	struct stat sb;
+	struct meta_pos end;
 
-	if (at < 0)
-		return 0;
-	uint64_t id = rec->st->segments.ids[at];
-	int fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, id), O_RDONLY, 0);
-	if (fd < 0)
-		return 0;
-	if (rec->sys->fstat(rec->sys, fd, &sb) == 0 && sb.st_size >= META_BLOCK_BYTES &&
-	    sys_pread_full(rec->sys, fd, block, sizeof block, ((uint64_t)sb.st_size / META_BLOCK_BYTES - 1) * META_BLOCK_BYTES) == sizeof block &&
-	    meta_block_valid(block, id)) {
-		struct meta_view view = { .segment_id = id, .last = block };
-		struct meta_cursor c;
-
-		if (meta_cursor_seek(&c, &view, META_BY_ID, UINT64_MAX) != 0 || meta_cursor_end(&c, &end) != 0)
-			end.last_time = 0;
-	}
-	sys_close(rec->sys, &fd);
-	return end.last_time;
+	return at >= 0 && sidecar_end(rec, rec->st->segments.ids[at], &end) ? end.last_time : 0;
 }
 
 static int begin_rebuild(struct recovery *rec)
@@ -462,7 +471,7 @@ static int judge(struct recovery *rec, enum frame_fault fault, const struct fram
 
 	if (result < 0)
 		return result;
-	bool durable = offset < rec->durable;
+	bool durable = offset < rec->durable || id < rec->sealed_below;
 	if ((result == 1 && !durable) || rec->probe)
 		return 0;
 	if (!durable) {
@@ -490,6 +499,18 @@ static int judge(struct recovery *rec, enum frame_fault fault, const struct fram
 
 /* ---- The active segment ---- */
 
+int stream_create_meta(struct wal_stream *st, int dir_fd, uint64_t first_id)
+{
+	struct sys *sys = st->engine->env.sys;
+	char name[NAME_SEGMENT_MAX];
+	int fd = sys_open_regular(sys, dir_fd, name_meta(name, first_id), O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	if (fd < 0)
+		return fd;
+	sys_close(sys, &fd);
+	return 0;
+}
+
 static int create_file(struct recovery *rec)
 {
 	char name[NAME_SEGMENT_MAX];
@@ -498,7 +519,23 @@ static int create_file(struct recovery *rec)
 	if (rec->fd < 0)
 		return rec->fd;
 	int result = rec->sys->fsync(rec->sys, rec->fd);
+	if (result == 0)
+		result = stream_create_meta(rec->st, rec->dir_fd, rec->id);
 	return result < 0 ? result : rec->sys->fsync(rec->sys, rec->dir_fd);
+}
+
+/* There is no file of that name; but if its sidecar tells of entries, there was one. */
+static int check_lost(struct recovery *rec, const char *name)
+{
+	struct meta_pos end;
+	char text[256];
+
+	if (!sidecar_end(rec, rec->id, &end) || end.id <= rec->id)
+		return 0;
+	rec->lost_end = end.id;
+	snprintf(text, sizeof text, "segment %s is missing, and with it the ids %" PRIu64 " to %" PRIu64 " that its sidecar tells of", name, rec->id,
+		 end.id - 1);
+	return damage_found(rec, 0, text);
 }
 
 static int open_file(struct recovery *rec)
@@ -507,6 +544,11 @@ static int open_file(struct recovery *rec)
 	struct stat sb;
 
 	rec->fd = sys_open_regular(rec->sys, rec->dir_fd, name_segment(name, rec->id), read_only(rec) ? O_RDONLY : O_RDWR, 0);
+	if (rec->fd == -ENOENT) {
+		int result = check_lost(rec, name);
+		if (result < 0)
+			return result;
+	}
 	if (rec->fd == -ENOENT && rec->st->health == WAL_HEALTHY && !read_only(rec)) {
 		int result = create_file(rec);
 		if (result < 0)
@@ -610,13 +652,17 @@ static int recover_active(struct recovery *rec, uint64_t id)
 	rec->fd = rec->meta_fd = -1;
 	rec->size = rec->durable = rec->kept_blocks = 0;
 	rec->old_bad = false;
+	rec->lost_end = 0;
 	int result = open_file(rec);
 	if (result < 0)
 		return result;
 	result = scan_init(&rec->scan, rec->sys, rec->fd, id, rec->size, (size_t)rec->env->opts.read_buffer);
 	if (result == 0)
 		result = begin_rebuild(rec);
-	bool more = result == 0;
+	/* The ids of a file that is missing are not given out again. */
+	if (result == 0 && rec->lost_end > 0)
+		result = rebuild_gap(&rec->r, 0, rec->lost_end);
+	bool more = result == 0 && rec->lost_end == 0;
 	while (more) {
 		result = rebuild_frames(&rec->r, UINT64_MAX, &fault, &h);
 		/* Someone may be writing this store: what is half there at one moment is whole at the next. */
@@ -714,6 +760,7 @@ static int rotation_was_given_up(struct recovery *rec)
 	bool sealed = rec->head_result == 0 && rec->head == new_id;
 	st->segments.count = count - 1;
 	rec->probe = sealed;
+	rec->sealed_below = new_id;
 	int result = recover_active(rec, old_id);
 	rec->probe = false;
 	if (result == 0 && st->next_id > new_id) {
@@ -725,12 +772,14 @@ static int rotation_was_given_up(struct recovery *rec)
 			sys_close(rec->sys, &st->meta_fd);
 			result = recover_active(rec, old_id);
 		}
+		rec->sealed_below = 0;
 		return result < 0 ? result : 1;
 	}
 	if (result == 0 && !sealed && st->next_id < new_id)
 		result = missing_ids(rec, old_id, st->next_id, new_id);
 	else if (result == 0 && !sealed && !read_only(rec))
 		result = cut_to_length(rec, old_id, st->active.end);
+	rec->sealed_below = 0;
 	rec->last_time = st->meta.at.last_time;
 	sys_close(rec->sys, &st->meta_fd);
 	st->segments.count = count;
@@ -754,12 +803,12 @@ static int follow_named(struct recovery *rec, uint64_t named)
 	return result < 0 ? result : recover_active(rec, named);
 }
 
-/* Whether the index lists all that are there up to its last: else it is wrong itself, and no witness. */
+/* Whether the index lists all that are there: else it is wrong itself, and no witness. */
 static bool index_is_complete(const struct recovery *rec)
 {
 	const struct id_array *files = &rec->files, *index = &rec->index;
 
-	for (size_t i = 0; i < files->count && index->count > 0 && files->ids[i] <= index->ids[index->count - 1]; i++) {
+	for (size_t i = 0; i < files->count; i++) {
 		ssize_t at = id_array_find(index, files->ids[i]);
 
 		if (at < 0 || index->ids[at] != files->ids[i])
@@ -782,6 +831,10 @@ static int check_missing(struct recovery *rec)
 
 		/* Older ones went in a prune, a later one is follow_named()'s. */
 		if (at < 0 || files->ids[at] == id || (size_t)at + 1 == files->count)
+			continue;
+		struct meta_pos end;
+		/* The index alone lists it, if the segment before leads to the one behind. */
+		if (sidecar_end(rec, files->ids[at], &end) && end.id == files->ids[at + 1])
 			continue;
 		snprintf(text, sizeof text,
 			 "%s lists segment %020" PRIu64 ".wal, which is missing between %020" PRIu64 ".wal and %020" PRIu64 ".wal", NAME_SEGMENTS_IDX, id,
@@ -871,6 +924,8 @@ int stream_create(struct wal_stream *st)
 		return dir_fd;
 	int fd = sys->openat(sys, dir_fd, name_segment(name, 0), O_RDWR | O_CREAT | O_EXCL, 0600);
 	int result = fd < 0 ? fd : sys->fsync(sys, fd);
+	if (result == 0)
+		result = stream_create_meta(st, dir_fd, 0);
 	if (result == 0)
 		result = id_array_push(&index, 0);
 	/* This fsyncs the directory too. */

@@ -5,7 +5,7 @@
  * The crash order:
  *	1	the old segment is fdatasynced: whatever is in a sealed segment is durable, in every sync mode
  *	2	its sidecar is completed (a cache: if it is lost it is made again)
- *	3	N.wal is created, allocated and fsynced, the directory fsynced
+ *	3	N.wal is created, allocated and fsynced, an empty N.meta is created, the directory fsynced
  *	4	the old file is cut to its length and fsynced
  *	5	N is appended to segments.idx, which is fdatasynced
  *	6	head.state is replaced: N is the active segment
@@ -111,6 +111,8 @@ static int create_next(struct rotation *r)
 	if (result == 0)
 		result = r->sys->fsync(r->sys, r->fd);
 	if (result == 0)
+		result = stream_create_meta(st, r->dir_fd, r->id);
+	if (result == 0)
 		result = r->sys->fsync(r->sys, r->dir_fd);
 	return result;
 }
@@ -132,6 +134,7 @@ static void take_back(struct rotation *r)
 
 	sys_close(r->sys, &r->fd);
 	r->sys->unlinkat(r->sys, r->dir_fd, name_segment(name, r->id), 0);
+	r->sys->unlinkat(r->sys, r->dir_fd, name_meta(name, r->id), 0);
 	r->sys->fsync(r->sys, r->dir_fd);
 	/* The old file goes on, with room for what drafts have reserved. */
 	if (r->cut)

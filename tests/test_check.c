@@ -1600,42 +1600,98 @@ static ssize_t interrupted_getdents(struct sys *sys, int fd, void *buf, size_t s
 	return real->getdents(real, fd, buf, size);
 }
 
-/* Appends between any two calls of a verify, and rotations: what it saw before is not what it sees then. */
-static void appends_between_any_two_calls(void **state)
+/* For the `n`th of the calls from now on. */
+static void interrupt_nth(struct interrupted *in, unsigned n, struct wal_stream *st, bool rotate)
+{
+	*in = (struct interrupted){ .sys = *__real_sys_real(), .countdown = n, .st = st, .rotate = rotate };
+	in->sys.openat = interrupted_openat;
+	in->sys.pread = interrupted_pread;
+	in->sys.fstat = interrupted_fstat;
+	in->sys.getdents = interrupted_getdents;
+}
+
+static void verify_live(struct place *p, struct interrupted *in)
+{
+	struct findings fs;
+
+	calls = &in->sys;
+	assert_int_equal(run(p, wal_verify, false, &fs), 0);
+	calls = NULL;
+	if (fs.result.findings[WAL_FINDING_DAMAGE] || fs.result.findings[WAL_FINDING_ERROR]) {
+		print_findings(&fs);
+		fail_msg("what was appended meanwhile was taken for damage");
+	}
+}
+
+/* Another process, which sees the store as it stands, looks at everything. */
+static void read_live(struct place *p, struct interrupted *in)
+{
+	struct wal_options opts = { .ro = true };
+	struct wal_stream_stat stat;
+	struct wal_store *store;
+	struct wal_stream *st;
+	struct wal_iter *it;
+	struct wal_entry e;
+	struct wal_error err;
+	uint64_t next = 0;
+	int result;
+
+	if (store_open(&in->sys, p->path, &opts, &store, &err) != 0)
+		fail_msg("open: %s", err.message);
+	st = stream_open_or_fail(store, "s");
+	assert_int_equal(wal_stream_stat(st, &stat), 0);
+	if (stat.health != WAL_HEALTHY)
+		fail_msg("what was appended meanwhile was taken for damage: %s", stat.reason);
+	assert_true(stat.next_id >= MANY);
+	assert_int_equal(wal_iter_new(st, 0, &it), 0);
+	while ((result = wal_iter_next(it, &e)) == 0)
+		assert_int_equal(e.id, next++);
+	assert_int_equal(result, WAL_END);
+	assert_int_equal(next, stat.next_id);
+	wal_iter_free(it);
+	wal_stream_close(st);
+	store_close_or_fail(store);
+}
+
+/* Appends between any two calls, and rotations: what was seen before is not what is seen then. */
+static void interrupt_everywhere(void (*what)(struct place *p, struct interrupted *in))
 {
 	struct place p;
 
-	(void)state;
 	place_make(&p, SINGLES);
 	for (unsigned rotate = 0; rotate < 2; rotate++) {
 		bool hit = true;
 
 		for (unsigned n = 1; hit; n++) {
-			struct interrupted in = { .sys = *__real_sys_real(), .countdown = n, .rotate = rotate };
 			struct wal_options opts = { .sync = WAL_SYNC_ASYNC };
 			struct wal_store *store = store_open_or_fail(p.path, &opts);
-			struct findings fs;
+			struct wal_stream *st = stream_open_or_fail(store, "s");
+			struct interrupted in;
 
-			in.st = stream_open_or_fail(store, "s");
-			stream_fill(in.st, MANY, MANY + 3);
-			in.sys.openat = interrupted_openat;
-			in.sys.pread = interrupted_pread;
-			in.sys.fstat = interrupted_fstat;
-			in.sys.getdents = interrupted_getdents;
-			calls = &in.sys;
-			assert_int_equal(run(&p, wal_verify, false, &fs), 0);
-			calls = NULL;
-			if (fs.result.findings[WAL_FINDING_DAMAGE] || fs.result.findings[WAL_FINDING_ERROR]) {
-				print_findings(&fs);
-				fail_msg("what was appended before call %u was taken for damage", n);
-			}
+			printf("# call %u\n", n);
+			fflush(stdout);
+			stream_fill(st, MANY, MANY + 3);
+			interrupt_nth(&in, n, st, rotate);
+			what(&p, &in);
 			hit = in.hit;
-			wal_stream_close(in.st);
+			wal_stream_close(st);
 			store_close_or_fail(store);
 			place_reset(&p);
 		}
 	}
 	place_remove(&p);
+}
+
+static void appends_between_any_two_calls_of_a_verify(void **state)
+{
+	(void)state;
+	interrupt_everywhere(verify_live);
+}
+
+static void appends_between_any_two_calls_of_a_reader(void **state)
+{
+	(void)state;
+	interrupt_everywhere(read_live);
 }
 
 int main(void)
@@ -1680,7 +1736,8 @@ int main(void)
 		cmocka_unit_test(repair_that_dies_with_an_end_missing),
 		cmocka_unit_test(repair_with_one_failing_call),
 		cmocka_unit_test(verify_while_appending),
-		cmocka_unit_test(appends_between_any_two_calls),
+		cmocka_unit_test(appends_between_any_two_calls_of_a_verify),
+		cmocka_unit_test(appends_between_any_two_calls_of_a_reader),
 	};
 
 	alarm(500); /* a hang is a failure, not a wait */

@@ -205,9 +205,9 @@ static void build(struct bits *b)
 		}
 		wal_stream_close(st);
 	}
-	b->good.dead = b->kind == CRASHED;
+	memfs_set_dead(&b->good, b->kind == CRASHED);
 	wal_store_close(store);
-	b->good.dead = false;
+	memfs_set_dead(&b->good, false);
 	for (unsigned s = 0; s < STREAMS; s++)
 		remove_sidecars(b, s);
 }
@@ -496,9 +496,9 @@ static unsigned density(const struct bits *b, const char *name, const struct mem
 	if (b->all)
 		return 8;
 	if (name_is_segment(name, &id))
-		return in_payload(file, at) ? 2 : 8;
+		return in_payload(file, at) ? 1 : 8;
 	if (name_is_meta(name, &id))
-		return at % META_BLOCK_BYTES < META_OFF_RECORDS + 48 ? 4 : 1;
+		return at % META_BLOCK_BYTES < META_OFF_RECORDS + 48 ? 2 : 1;
 	return 8;
 }
 

@@ -85,6 +85,18 @@ void memfs_note(struct memfs *fs, unsigned what, unsigned which, uint64_t value)
 	record(fs, (struct trace_event){ .kind = TRACE_NOTE, .node = what, .child = which, .size = value });
 }
 
+void memfs_set_dead(struct memfs *fs, bool dead)
+{
+	LOCKED_SCOPE(&fs->lock);
+	fs->dead = dead;
+}
+
+void memfs_set_recovering(struct memfs *fs, bool recovering)
+{
+	LOCKED_SCOPE(&fs->lock);
+	fs->recovering = recovering;
+}
+
 /* ---- Nodes ---- */
 
 static void forget_names(struct memfs_node *node)
@@ -549,9 +561,12 @@ static int mem_fstatvfs(struct sys *sys, int fd, struct statvfs *ret)
 
 static int mem_flock(struct sys *sys, int fd, int operation)
 {
+	struct memfs *fs = from_sys(sys);
+	LOCKED_SCOPE(&fs->lock);
+
 	(void)fd;
 	(void)operation;
-	return from_sys(sys)->dead ? -EIO : 0;
+	return fs->dead ? -EIO : 0;
 }
 
 static ssize_t mem_getdents(struct sys *sys, int fd, void *buf, size_t size)

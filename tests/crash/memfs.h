@@ -60,7 +60,7 @@ enum memfs_breakage {
 	BREAK_SYNC_EARLY = 1 << 4,	/* an fdatasync does not cover the write just before it: as if they had been swapped */
 	BREAK_SEGMENT_FSYNC = 1 << 5,	/* every fsync (not fdatasync) of *.wal */
 	BREAK_TORN_SYNC = 1 << 6,	/* every sync of *.torn.* */
-	BREAK_RECOVERY_SYNC = 1 << 7,	/* every fdatasync while `recovering` is set */
+	BREAK_RECOVERY_SYNC = 1 << 7,	/* every fdatasync while a store is opened */
 	BREAK_LOCK_SYNC = 1 << 8,	/* every sync of LOCK */
 };
 
@@ -106,11 +106,11 @@ struct memfs {
 	long mapped;
 	uint64_t changes; /* calls that changed anything */
 	int64_t clock;
+	bool recovering;
+	bool dead;
 	/* the user's, to be set while nothing is under way */
 	struct trace *trace; /* NULL: nothing is written down */
 	unsigned breakage;
-	bool recovering;
-	bool dead; /* the process has been killed: no call has any effect, and all fail but close() and munmap() */
 };
 
 void memfs_init(struct memfs *fs);
@@ -129,6 +129,11 @@ void memfs_copy(const struct memfs *from, struct memfs *to);
 struct memfs_node *memfs_find(struct memfs *fs, unsigned dir, const char *name);
 /* Its number, or -1. */
 int memfs_lookup(struct memfs *fs, unsigned dir, const char *name);
+
+/* While the process is dead no call has any effect, and all fail but close() and munmap(). Any thread. */
+void memfs_set_dead(struct memfs *fs, bool dead);
+/* While a store is being opened: what BREAK_RECOVERY_SYNC concerns. */
+void memfs_set_recovering(struct memfs *fs, bool recovering);
 
 /* Puts a TRACE_NOTE with these three numbers (node, child, size) into the trace, if there is one. Any thread. */
 void memfs_note(struct memfs *fs, unsigned what, unsigned which, uint64_t value);

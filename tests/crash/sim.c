@@ -703,11 +703,16 @@ static void sim_attempt(struct sim *sim, const struct attempt *a)
 	sim->w = NULL;
 }
 
-static void summary(const struct sim *sim, const char *what)
+/* The end of a test: no violation is allowed. */
+static void finish(struct sim *sim, const char *what)
 {
+	uint64_t violations = sim->violations;
+
 	print_message("%s: %" PRIu64 " different states, %" PRIu64 " of them cut again while they were recovered, %" PRIu64
 		      " torn tails, %" PRIu64 " violations\n",
-		      what, sim->states, sim->nested, sim->truncated, sim->violations);
+		      what, sim->states, sim->nested, sim->truncated, violations);
+	sim_free(sim);
+	assert_int_equal(violations, 0);
 }
 
 static uint64_t base_seed(void)
@@ -740,9 +745,7 @@ static void all_states_of_small_workloads(void **state)
 			sim_attempt(sim, &a);
 		}
 	}
-	summary(sim, "small workloads");
-	assert_int_equal(sim->violations, 0);
-	sim_free(sim);
+	finish(sim, "small workloads");
 }
 
 /* Options that make for many rotations, or few, and all modes. */
@@ -784,9 +787,7 @@ static void random_states_of_long_workloads(void **state)
 	print_message("seed %" PRIu64 "\n", seed);
 	while (sim->states + sim->nested < states && sim->violations < sim->violations_max)
 		random_attempt(sim, &random, &(struct attempt){ .states = STATES_PER_WORKLOAD });
-	summary(sim, "long workloads");
-	assert_int_equal(sim->violations, 0);
-	sim_free(sim);
+	finish(sim, "long workloads");
 }
 
 /* Its payload goes into the segment before its header does, and in pieces. */
@@ -801,9 +802,7 @@ static void states_of_an_entry_from_a_temporary_file(void **state)
 
 		sim_attempt(sim, &a);
 	}
-	summary(sim, "large entries");
-	assert_int_equal(sim->violations, 0);
-	sim_free(sim);
+	finish(sim, "large entries");
 }
 
 /* Copies of segment files, say: what is inside of an entry is no frame of the stream, however much it looks like one. */
@@ -815,9 +814,7 @@ static void states_with_frames_inside_of_entries(void **state)
 	(void)state;
 	while (sim->states + sim->nested < environment("WALFS_CRASH_STATES", STATES_RANDOM) / 4 && sim->violations < sim->violations_max)
 		random_attempt(sim, &random, &(struct attempt){ .nested = true, .states = STATES_PER_WORKLOAD });
-	summary(sim, "frames inside of entries");
-	assert_int_equal(sim->violations, 0);
-	sim_free(sim);
+	finish(sim, "frames inside of entries");
 }
 
 /* ---- Broken disks ---- */

@@ -361,9 +361,9 @@ static void open_store(struct workload *w)
 {
 	struct wal_error err = { 0 };
 
-	w->fs->recovering = true;
+	memfs_set_recovering(w->fs, true);
 	int result = store_open(&w->fs->sys, STORE_PATH, &w->opts, &w->store, &err);
-	w->fs->recovering = false;
+	memfs_set_recovering(w->fs, false);
 	if (result < 0) {
 		wrong(w, "cannot open the store: %s", err.message);
 		return;
@@ -390,9 +390,9 @@ static void close_store(struct workload *w, bool killed)
 		wal_stream_close(w->slots[i].stream);
 		w->slots[i].stream = NULL;
 	}
-	w->fs->dead = killed;
+	memfs_set_dead(w->fs, killed);
 	int result = wal_store_close(w->store);
-	w->fs->dead = false;
+	memfs_set_dead(w->fs, false);
 	w->store = NULL;
 	if (killed)
 		return;

@@ -2,7 +2,7 @@
 /*
  * What power_cut.sh calls:
  *	power write library|mount PATH LOG SYNC SEED ROUND [LIE]	several writers, and a reader, until all of them have met an error
- *	power check library|mount PATH LOG SYNC SEED ROUND		compares what is there with the log, then appends some more; 1 if it is not so
+ *	power check library|mount PATH LOG SYNC SEED ROUND power|kill	compares what is there with the log, then appends some more; 1 if it is not so
  *	power scramble STORE SEED					writes out random pages of the store's files until that fails
  *	power cut DIR LOG 0|1|2						the file system loses its power; 2 with what its journal has not written yet
  */
@@ -272,6 +272,7 @@ struct checker {
 	uint64_t entries, durable, in_vain, late;
 	uint32_t round; /* as the log is gone through */
 	bool cut;	/* the power is gone */
+	bool kill;	/* only programs ended: what was committed is there */
 	const char *name; /* of the stream that is looked at */
 	uint32_t stream;
 	uint64_t next;
@@ -342,7 +343,7 @@ static void note_append(struct checker *c, const struct record *r, bool late)
 		FAULT(c, "the log has kind %u of what nobody tried", r->kind);
 		return;
 	}
-	if (r->kind == RECORD_COMMITTED || late) {
+	if ((r->kind == RECORD_COMMITTED && !c->kill) || late) {
 		c->late += late;
 		return;
 	}
@@ -503,9 +504,9 @@ static void check_appending(struct checker *c, struct worker *w, char **names)
 	}
 }
 
-static int check(struct worker common, const char *log)
+static int check(struct worker common, const char *log, bool kill)
 {
-	struct checker c = { 0 };
+	struct checker c = { .kill = kill };
 	char **names;
 
 	load_log(&c, log);
@@ -624,7 +625,8 @@ int main(int argc, char **argv)
 	if (argc == 5 && strcmp(argv[1], "cut") == 0)
 		return cut(argv[2], argv[3], (uint32_t)strtoul(argv[4], NULL, 10));
 	if (argc < 8) {
-		fprintf(stderr, "usage: power write|check library|mount PATH LOG SYNC SEED ROUND [LIE]\n"
+		fprintf(stderr, "usage: power write library|mount PATH LOG SYNC SEED ROUND [LIE]\n"
+				"       power check library|mount PATH LOG SYNC SEED ROUND power|kill\n"
 				"       power scramble STORE SEED\n"
 				"       power cut DIR LOG FLAG\n");
 		return 2;
@@ -637,8 +639,8 @@ int main(int argc, char **argv)
 	};
 	if (common.log_fd < 0)
 		die(argv[4]);
-	common.target = strcmp(argv[2], "mount") == 0 ? target_mount(argv[3], argv[5]) : target_library(argv[3], argv[5], common.seed, !writing, argv[8]);
+	common.target = strcmp(argv[2], "mount") == 0 ? target_mount(argv[3], argv[5]) : target_library(argv[3], argv[5], common.seed, !writing, writing ? argv[8] : NULL);
 	if (!common.target)
 		return writing ? 0 : 1; /* a writer may come too late for the power */
-	return writing ? run_writers(common) : check(common, argv[4]);
+	return writing ? run_writers(common) : check(common, argv[4], argv[8] && strcmp(argv[8], "kill") == 0);
 }

@@ -6,6 +6,7 @@
 # stands on another file system.
 #
 #	--fs=ext4|xfs		--by=library|mount	--sync=strict|batch|async
+#	--cut=power|kill	kill: not the power goes but kill -9 ends the program, walfs or the writers: then all that came back is there, in every mode
 #	--cuts=N		how many (5)
 #	--seed=N		of all that is random here (the time)
 #	--lie=fdatasync|fsync	that call does nothing; losses are then expected, and it is a failure if none is found
@@ -15,12 +16,13 @@
 set -u
 
 : "${POWER:?}" "${WALFS:?}"
-fs=ext4 by=library sync=strict cuts=5 seed=$(date +%s) lie='' keep=0
+fs=ext4 by=library sync=strict cut=power cuts=5 seed=$(date +%s) lie='' keep=0
 for option; do
 	case $option in
 	--fs=*) fs=${option#*=} ;;
 	--by=*) by=${option#*=} ;;
 	--sync=*) sync=${option#*=} ;;
+	--cut=*) cut=${option#*=} ;;
 	--cuts=*) cuts=${option#*=} ;;
 	--seed=*) seed=${option#*=} ;;
 	--lie=*) lie=${option#*=} ;;
@@ -36,8 +38,8 @@ skip() {
 }
 
 [ "$(id -u)" -eq 0 ] || skip "mounting needs root"
-command -v "mkfs.$fs" >/dev/null || skip "mkfs.$fs is not installed"
-[ -e /dev/loop-control ] || skip "there are no loop devices"
+[ "$cut" = kill ] || command -v "mkfs.$fs" >/dev/null || skip "mkfs.$fs is not installed"
+[ "$cut" = kill ] || [ -e /dev/loop-control ] || skip "there are no loop devices"
 # Not seen by others: whoever makes a mount namespace of his own meanwhile would keep the file system from ending.
 if [ -z "${POWER_CUT_UNSHARED-}" ]; then
 	unshare -m --propagation private true || skip "there are no mount namespaces"
@@ -101,8 +103,9 @@ make_disk() {
 	local size=64M options=()
 
 	[ "$fs" = xfs ] && size=300M
-	rm -f "$work/image" "$log"
+	rm -rf "$work/image" "$log" "$store"
 	: >"$log"
+	[ "$cut" = power ] || return
 	truncate -s "$size" "$work/image"
 	# Blocks smaller than a page are torn in more ways.
 	[ "$fs" = ext4 ] && options=(-b $((1024 << RANDOM % 2 * 2)))
@@ -112,6 +115,7 @@ make_disk() {
 }
 
 power_on() {
+	[ "$cut" = power ] || return 0
 	mount -o loop "$work/image" "$disk" 2>"$work/mount.err" && return
 	# The first time it may be that this machine can't.
 	[ "$round" -gt 0 ] && wrong "mount: $(cat "$work/mount.err")"
@@ -123,6 +127,7 @@ no_loop() {
 }
 
 power_off() {
+	[ "$cut" = power ] || return 0
 	within 30 umount "$disk" || wrong "cannot unmount $disk: $(umount "$disk" 2>&1)"
 	within 30 no_loop || wrong "somebody keeps the file system: $(losetup -j "$work/image")"
 }
@@ -179,13 +184,21 @@ write_and_cut() {
 		writer=$!
 		pids+=("$writer")
 	fi
-	if [ $((RANDOM % 3)) -gt 0 ]; then
+	if [ "$cut" = power ] && [ $((RANDOM % 3)) -gt 0 ]; then
 		"$POWER" scramble "$store" "$RANDOM" &
 		scramble=$!
 		pids+=("$scramble")
 	fi
 	sleep "$(printf '0.%03d' "$delay")"
-	"$POWER" cut "$disk" "$log" "$flag" || wrong "the file system does not lose its power"
+	if [ "$cut" = power ]; then
+		"$POWER" cut "$disk" "$log" "$flag" || wrong "the file system does not lose its power"
+	elif [ "$by" = library ]; then
+		kill -KILL "$writer"
+		wait "$writer" 2>/dev/null
+		writer=''
+	else
+		stop_walfs KILL
+	fi
 	# With some, the kernel's end of the mount goes first.
 	[ "$by" = library ] || [ $((RANDOM % 2)) -eq 0 ] || stop_walfs KILL
 	[ -z "$writer" ] || writers_end
@@ -216,7 +229,7 @@ check() {
 		within 30 mounted_or_dead
 		mountpoint -q "$mnt" || failed_to_mount
 	fi
-	"$POWER" check "$by" "$target" "$log" "$sync" "$RANDOM" "$round" >"$work/check.log" 2>&1
+	"$POWER" check "$by" "$target" "$log" "$sync" "$RANDOM" "$round" "$cut" >"$work/check.log" 2>&1
 	status=$?
 	[ "$by" = library ] || stop_walfs TERM
 	echo "round $round: $(tail -n 1 "$work/check.log")"
@@ -230,7 +243,8 @@ check() {
 
 RANDOM=$((seed % 32768))
 faults=0 round=0
-echo "$fs by $by, sync=$sync${lie:+, $lie does nothing}: $cuts cuts, seed $seed"
+[ "$cut" = power ] || fs="any file system"
+echo "$fs by $by, $cut, sync=$sync${lie:+, $lie does nothing}: $cuts cuts, seed $seed"
 while [ "$round" -lt "$cuts" ]; do
 	# A fresh one now and then, so that neither it nor the time that a check takes grows for ever.
 	[ $((round % 8)) -ne 0 ] || make_disk

@@ -288,6 +288,17 @@ static int join_commit(struct append *append, fuse_req_t req, uint64_t owner)
 	return 0;
 }
 
+/*
+ * Caller holds append->lock. A draft that was only given a size, by ftruncate(2), has no owner, because that request does not say whose it
+ * is: then whoever closes means it.
+ */
+static bool is_to_commit(const struct append *append, uint64_t owner)
+{
+	if (owners_has(&append->owners, owner))
+		return true;
+	return append->draft && !append->owners.count && wal_draft_size(append->draft);
+}
+
 static void append_flush(struct handle *handle, fuse_req_t req, uint64_t lock_owner)
 {
 	struct append *append = append_from(handle);
@@ -295,9 +306,9 @@ static void append_flush(struct handle *handle, fuse_req_t req, uint64_t lock_ow
 	int error = 0, joined = 1;
 
 	pthread_mutex_lock(&append->lock);
-	if (append->failed || owners_has(&append->owners, lock_owner))
+	if (append->failed || is_to_commit(append, lock_owner))
 		error = refuse_draft(append);
-	if (!error && owners_has(&append->owners, lock_owner)) {
+	if (!error && is_to_commit(append, lock_owner)) {
 		if (wal_draft_size(append->draft)) {
 			commit = detach(append, 0, req, 0);
 			error = commit ? 0 : ENOMEM;

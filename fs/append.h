@@ -18,6 +18,8 @@
  * The draft is a private file; what is written lands at its offset minus `base`, the offset of the first WRITE since the last commit. For a
  * descriptor that is shared by several programs in turn has one running offset: `(prog1; prog2) > new`.
  *
+ * A draft that nobody has written to, but that ftruncate(2) has given a size, is committed by the FLUSH of anybody.
+ *
  * A draft whose last WRITE failed is not committed but dropped, and the FLUSH or FSYNC that would have committed it reports the same error:
  * what stands there is not what the writer meant to be the entry. A commit that failed makes the handle fail from then on.
  */

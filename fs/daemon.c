@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +37,7 @@ int daemon_fork(struct daemon *daemon, int *ret_status)
 	int fds[2];
 	pid_t child;
 
+	closefrom(STDERR_FILENO + 1);
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	child = fork();
@@ -58,24 +60,32 @@ int daemon_fork(struct daemon *daemon, int *ret_status)
 	return chdir("/") < 0 ? -errno : 0; /* no directory is to be kept busy */
 }
 
-void daemon_ready(struct daemon *daemon, struct report *report)
+bool daemon_is_abandoned(const struct daemon *daemon)
 {
-	int fd;
+	struct pollfd ready = { .fd = daemon->ready_fd };
+
+	return daemon->ready_fd >= 0 && poll(&ready, 1, 0) > 0 && ready.revents & POLLERR;
+}
+
+int daemon_ready(struct daemon *daemon, struct report *report)
+{
+	int fd, r;
 
 	if (daemon->ready_fd < 0)
-		return;
+		return 0;
 	report_to_syslog(report);
-	/* The parent may have been killed: then there is nobody to tell. */
-	if (write(daemon->ready_fd, "", 1) < 0)
-		report_line(report, WAL_LOG_WARNING, "the process that started this one is gone");
+	r = write(daemon->ready_fd, "", 1) < 0 ? -errno : 0;
 	close(daemon->ready_fd);
 	daemon->ready_fd = -1;
+	if (r < 0)
+		return r;
 	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
-		return;
+		return 0;
 	dup2(fd, STDIN_FILENO);
 	dup2(fd, STDOUT_FILENO);
 	dup2(fd, STDERR_FILENO);
 	if (fd > STDERR_FILENO)
 		close(fd);
+	return 0;
 }

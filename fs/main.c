@@ -9,6 +9,7 @@
 #include "mount_opts.h"
 #include "ops.h"
 #include "place.h"
+#include "process.h"
 #include "report.h"
 #include "stop.h"
 #include "walfs.h"
@@ -31,6 +32,9 @@ static void complain_about_store(struct report *report, const struct place *plac
 	if (err->code == -ENOENT)
 		report_line(report, WAL_LOG_ERROR, "'walctl init %s' makes a store there, and so does mounting it without 'ro' and 'no_create'",
 			    place->store);
+	if (err->code == -EBUSY)
+		report_line(report, WAL_LOG_ERROR,
+			    "unmount it where it is mounted, or let that process end; '-o ro' mounts it for reading meanwhile");
 }
 
 static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *session)
@@ -54,6 +58,12 @@ static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *se
 	return 0;
 }
 
+static int abandoned(struct walfs *fs)
+{
+	report_line(fs->report, WAL_LOG_ERROR, "the process that started this one was ended before the mount was there: given up");
+	return EXIT_MOUNT;
+}
+
 static int mount_and_run(struct walfs *fs, struct stop *stop, struct fuse_session *session, const struct place *place,
 			 struct daemon *daemon)
 {
@@ -63,7 +73,11 @@ static int mount_and_run(struct walfs *fs, struct stop *stop, struct fuse_sessio
 		report_line(fs->report, WAL_LOG_ERROR, "'%s' cannot be mounted at '%s'", place->store, place->mountpoint);
 		return EXIT_MOUNT;
 	}
-	daemon_ready(daemon, fs->report);
+	if (daemon_ready(daemon, fs->report) < 0) {
+		status = abandoned(fs);
+		fuse_session_unmount(session);
+		return status;
+	}
 	report_line(fs->report, WAL_LOG_INFO, "'%s' is mounted at '%s'", place->store, place->mountpoint);
 	status = run_loop(fs, stop, session);
 	fuse_session_unmount(session);
@@ -92,7 +106,7 @@ static int serve(const struct mount_opts *opts, struct walfs *fs, struct fuse_se
 		complain_about_store(fs->report, place, &err);
 		return EXIT_STORE;
 	}
-	status = mount_and_run(fs, &stop, session, place, &daemon);
+	status = daemon_is_abandoned(&daemon) ? abandoned(fs) : mount_and_run(fs, &stop, session, place, &daemon);
 	r = walfs_close(fs);
 	if (r < 0) {
 		report_line(fs->report, WAL_LOG_ERROR, "store '%s' was not closed cleanly, what was not yet durable may be lost: %s",
@@ -137,7 +151,12 @@ int main(int argc, char **argv)
 	struct wal_error err = { 0 };
 	struct mount_opts opts;
 	int status = 0;
+	int r = process_init();
 
+	if (r < 0) {
+		fprintf(stderr, "walfs: cannot start: %s\n", strerror(-r));
+		return EXIT_STORE;
+	}
 	if (mount_opts_parse(&opts, argc, argv, &err) < 0) {
 		status = complain(&err, EXIT_USAGE);
 		mount_opts_usage(stderr);

@@ -135,9 +135,11 @@ static int set_option(struct parse *parse, const char *arg)
 	if (r < 0)
 		return -1;
 	if (r == 0)
-		return !strcmp(name, "ro") && parse->opts->wal.ro; /* the kernel has to know it too */
-	if (!strcmp(arg, "rw"))
+		return 0;
+	if (!strcmp(arg, "rw")) {
 		parse->opts->wal.ro = false;
+		return 0;
+	}
 	if (!strcmp(arg, "allow_other"))
 		parse->opts->allow_other = true;
 	return set_own_option(parse, name, equals ? equals + 1 : NULL);
@@ -231,6 +233,8 @@ int mount_opts_complete(struct mount_opts *opts, const char *store_path)
 	failed = failed || fuse_opt_insert_arg(&opts->args, 1, "-o");
 	/* Without it nobody would check the permission bits: everyone let in could append and make streams. */
 	failed = failed || (opts->allow_other && fuse_opt_add_arg(&opts->args, "-odefault_permissions"));
+	/* The kernel has to know it too; as a plain word, however it was said. */
+	failed = failed || (opts->wal.ro && fuse_opt_add_arg(&opts->args, "-oro"));
 	free(quoted);
 	free(assignment);
 	return failed ? -ENOMEM : 0;

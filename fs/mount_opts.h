@@ -32,7 +32,7 @@ struct mount_opts {
 /* Fills `opts`. -EINVAL with a message in `err`, -ENOMEM. Release it in either case. */
 int mount_opts_parse(struct mount_opts *opts, int argc, char **argv, struct wal_error *err);
 
-/* Once the store's real path is known: fsname (unless given), subtype, and what goes with allow_other. -ENOMEM. */
+/* Once the store's real path is known: fsname (unless given), subtype, ro, and what goes with allow_other. -ENOMEM. */
 int mount_opts_complete(struct mount_opts *opts, const char *store_path);
 
 void mount_opts_release(struct mount_opts *opts);

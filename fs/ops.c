@@ -6,6 +6,7 @@
 #include "ops.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,15 @@ static bool get_node(fuse_req_t req, fuse_ino_t ino, struct node *ret_node)
 	if (node_unpack(ino, ret_node))
 		return true;
 	fuse_reply_err(req, ESTALE);
+	return false;
+}
+
+/* A mount with `ro` never gets as far as here: the kernel refuses. It does not know of a store that turned out to be unwritable. */
+static bool may_change(fuse_req_t req)
+{
+	if (!walfs_from(req)->ro)
+		return true;
+	fuse_reply_err(req, EROFS);
 	return false;
 }
 
@@ -80,8 +90,8 @@ static bool changes_owner_or_mode(const struct stat *now, const struct stat *wan
 }
 
 /*
- * Nothing can be changed. `new` lets pass what `touch`, `cp -p` and `> new` do to it as to any file they write; directories what changes
- * nothing.
+ * Nothing can be changed. `new` lets pass what `touch`, `cp -p`, `rsync -a` and `> new` do to it as to any file they write, and stays as it
+ * is; everything else what changes nothing.
  */
 static int set_attributes(const struct node *node, const struct stat *now, const struct stat *wanted, int to_set,
 			  const struct fuse_file_info *fi)
@@ -89,7 +99,7 @@ static int set_attributes(const struct node *node, const struct stat *now, const
 	const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW |
 			  FUSE_SET_ATTR_CTIME;
 
-	if (changes_owner_or_mode(now, wanted, to_set))
+	if (node->kind != NODE_NEW && changes_owner_or_mode(now, wanted, to_set))
 		return -EPERM;
 	switch (node->kind) {
 	case NODE_NEW:
@@ -113,9 +123,9 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	struct node node;
 	int r;
 
-	if (!get_node(req, ino, &node))
+	if (!get_node(req, ino, &node) || !may_change(req))
 		return;
-	r = fs->opts->wal.ro ? -EROFS : namespace_stat(fs, &node, &st);
+	r = namespace_stat(fs, &node, &st);
 	if (r == 0)
 		r = set_attributes(&node, &st, attr, to_set, fi);
 	if (r)
@@ -198,6 +208,8 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mo
 	int r;
 
 	(void)mode; /* every stream has the same */
+	if (!may_change(req))
+		return;
 	if (parent_ino != FUSE_ROOT_ID) {
 		fuse_reply_err(req, EPERM);
 		return;
@@ -211,6 +223,8 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mo
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
+	if (!may_change(req))
+		return;
 	if (parent_ino == FUSE_ROOT_ID)
 		change_stream(req, name, rmdir_run);
 	else
@@ -219,40 +233,46 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 
 /* ---- What is never allowed ---- */
 
+static void refuse(fuse_req_t req)
+{
+	if (may_change(req))
+		fuse_reply_err(req, EPERM);
+}
+
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	(void)parent, (void)name, (void)mode, (void)rdev;
-	fuse_reply_err(req, EPERM);
+	refuse(req);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	(void)parent, (void)name, (void)mode, (void)fi;
-	fuse_reply_err(req, EPERM);
+	refuse(req);
 }
 
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
 	(void)link, (void)parent, (void)name;
-	fuse_reply_err(req, EPERM);
+	refuse(req);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
 	(void)ino, (void)new_parent, (void)new_name;
-	fuse_reply_err(req, EPERM);
+	refuse(req);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	(void)parent, (void)name;
-	fuse_reply_err(req, EPERM);
+	refuse(req);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags)
 {
 	(void)parent, (void)name, (void)new_parent, (void)new_name, (void)flags;
-	fuse_reply_err(req, EPERM);
+	refuse(req);
 }
 
 /* ---- Files and directories that are open ---- */
@@ -263,6 +283,8 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct node node;
 
 	if (!get_node(req, ino, &node))
+		return;
+	if (((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) && !may_change(req))
 		return;
 	switch (node.kind) {
 	case NODE_ENTRY:

@@ -4,12 +4,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <mntent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum {
+	MOUNTS_LINE_BYTES = 16384, /* two paths, each byte perhaps as four */
+};
 
 __attribute__((format(printf, 3, 4))) static int fail(struct wal_error *err, int code, const char *format, ...)
 {
@@ -86,6 +91,41 @@ static int check_empty(const char *path, struct wal_error *err)
 	return r;
 }
 
+/*
+ * Mounting over a walfs is a mistake even where that is empty: the one below could not be reached, and would keep its store locked.
+ * The mounts are listed in the order they were made, so the last one at a path is what is seen there.
+ */
+static int check_not_mounted(const char *path, struct wal_error *err)
+{
+	char *line = malloc(MOUNTS_LINE_BYTES);
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent entry;
+	int r = 0;
+
+	/* Without /proc there is nothing to say against it. */
+	while (line && mounts && getmntent_r(mounts, &entry, line, MOUNTS_LINE_BYTES)) {
+		if (strcmp(entry.mnt_dir, path))
+			continue;
+		r = strcmp(entry.mnt_type, "fuse.walfs") ? 0 :
+			fail(err, -EBUSY, "mount point '%s' is already a mount of '%s': unmount it with 'fusermount3 -u %s'", path,
+			     entry.mnt_fsname, path);
+	}
+	if (mounts)
+		endmntent(mounts);
+	free(line);
+	return r;
+}
+
+/* Whether something is mounted at `path`, whose attributes are `st`. */
+static bool is_mounted(const char *path, const struct stat *st)
+{
+	char parent[PATH_MAX + sizeof("/..")];
+	struct stat parent_st;
+
+	snprintf(parent, sizeof(parent), "%s/..", path);
+	return !stat(parent, &parent_st) && parent_st.st_dev != st->st_dev;
+}
+
 static int check_device(struct wal_error *err)
 {
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -118,6 +158,8 @@ int place_find_mountpoint(struct place *place, const char *mountpoint, bool none
 	if (is_inside(place->mountpoint, place->store) || is_inside(place->store, place->mountpoint))
 		return fail(err, -EINVAL, "mount point '%s' and store '%s' must not be one inside the other", place->mountpoint,
 			    place->store);
+	if (is_mounted(place->mountpoint, &st) && (r = check_not_mounted(place->mountpoint, err)) < 0)
+		return r;
 	if (!nonempty && (r = check_empty(place->mountpoint, err)) < 0)
 		return r;
 	return check_device(err);

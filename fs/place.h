@@ -17,8 +17,8 @@ struct place {
 int place_find_store(struct place *place, const char *store, struct wal_error *err);
 
 /*
- * After place_find_store(): an empty (unless `nonempty`) directory apart from the store, and /dev/fuse. Negative errno with a message in
- * `err`.
+ * After place_find_store(): an empty (unless `nonempty`) directory apart from the store, where no walfs is mounted, and /dev/fuse. Negative
+ * errno with a message in `err`.
  */
 int place_find_mountpoint(struct place *place, const char *mountpoint, bool nonempty, struct wal_error *err);
 

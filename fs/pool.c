@@ -27,6 +27,7 @@ static void *pool_thread(void *arg)
 			continue;
 		}
 		pool->first = job->next;
+		pool->queued_count--;
 		pthread_mutex_unlock(&pool->lock);
 		job->run(job);
 		pthread_mutex_lock(&pool->lock);
@@ -41,7 +42,8 @@ void pool_submit(struct pool *pool, struct job *job)
 
 	job->next = NULL;
 	pthread_mutex_lock(&pool->lock);
-	if (!pool->idle_count && pool->threads_count < pool->threads_max &&
+	/* A thread counts as idle until it has taken the job it was woken for. */
+	if (pool->queued_count >= pool->idle_count && pool->threads_count < pool->threads_max &&
 	    !pthread_create(&pool->threads[pool->threads_count], NULL, pool_thread, pool))
 		pool->threads_count++;
 	alone = !pool->threads_count;
@@ -51,6 +53,7 @@ void pool_submit(struct pool *pool, struct job *job)
 		else
 			pool->first = job;
 		pool->last = job;
+		pool->queued_count++;
 		pthread_cond_signal(&pool->wake);
 	}
 	pthread_mutex_unlock(&pool->lock);

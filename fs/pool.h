@@ -25,6 +25,7 @@ struct pool {
 	pthread_t threads[POOL_THREADS_MAX];
 	unsigned threads_count;
 	unsigned idle_count;
+	unsigned queued_count;
 	struct job *first, *last;
 	bool stopping;
 };

@@ -2,7 +2,10 @@
 #include "stop.h"
 
 #include <errno.h>
-#include <time.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
@@ -18,6 +21,15 @@ static void on_kick(int signal)
 	(void)signal;
 }
 
+static void mask_kick(int how)
+{
+	sigset_t kick;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	pthread_sigmask(how, &kick, NULL);
+}
+
 void stop_init(struct stop *stop)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
@@ -25,71 +37,80 @@ void stop_init(struct stop *stop)
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	struct sigaction was;
 
-	*stop = (struct stop){ 0 };
-	pthread_mutex_init(&stop->lock, NULL);
-	pthread_cond_init(&stop->cond, NULL);
+	*stop = (struct stop){ .signal_fd = -1, .left_fd = -1 };
 	sigemptyset(&stop->signals);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
 		if (!sigaction(signals[i], NULL, &was) && was.sa_handler != SIG_IGN)
 			sigaddset(&stop->signals, signals[i]);
 	pthread_sigmask(SIG_BLOCK, &stop->signals, NULL);
+	mask_kick(SIG_BLOCK);
 	sigaction(KICK_SIGNAL, &kick, NULL);
 	sigaction(SIGPIPE, &ignore, NULL); /* a log that nobody reads any more is no reason to end */
 }
 
-/* Caller holds stop->lock. */
+/* A kick right before the loop's read(2) is in vain: so again and again. */
 static void kick_until_left(struct stop *stop)
 {
-	while (!stop->left) {
-		struct timespec until;
+	struct pollfd left = { .fd = stop->left_fd, .events = POLLIN };
 
+	do
 		pthread_kill(stop->loop, KICK_SIGNAL);
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += KICK_INTERVAL_MS * 1000000L;
-		if (until.tv_nsec >= 1000000000L) {
-			until.tv_nsec -= 1000000000L;
-			until.tv_sec++;
-		}
-		pthread_cond_timedwait(&stop->cond, &stop->lock, &until);
-	}
+	while (poll(&left, 1, KICK_INTERVAL_MS) <= 0);
 }
 
 static void *stop_thread(void *arg)
 {
 	struct stop *stop = arg;
-	sigset_t signals = stop->signals;
-	int signal;
+	struct pollfd fds[] = { { .fd = stop->left_fd, .events = POLLIN }, { .fd = stop->signal_fd, .events = POLLIN } };
+	struct signalfd_siginfo info;
 
-	sigaddset(&signals, KICK_SIGNAL); /* from stop_unwatch() */
-	pthread_sigmask(SIG_BLOCK, &signals, NULL);
-	do {
-		sigwait(&signals, &signal);
-		pthread_mutex_lock(&stop->lock);
-		if (!stop->left && signal != KICK_SIGNAL) {
-			stop->signal = signal;
-			fuse_session_exit(stop->session);
-			kick_until_left(stop);
-		}
-		signal = stop->left;
-		pthread_mutex_unlock(&stop->lock);
-	} while (!signal);
+	for (;;) {
+		if (poll(fds, sizeof(fds) / sizeof(*fds), -1) < 0)
+			continue;
+		if (fds[0].revents)
+			return NULL;
+		if (read(stop->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+			break;
+	}
+	stop->signal = (int)info.ssi_signo;
+	fuse_session_exit(stop->session);
+	kick_until_left(stop);
 	return NULL;
+}
+
+static void close_descriptors(struct stop *stop)
+{
+	if (stop->signal_fd >= 0)
+		close(stop->signal_fd);
+	if (stop->left_fd >= 0)
+		close(stop->left_fd);
 }
 
 int stop_watch(struct stop *stop, struct fuse_session *session)
 {
+	int r;
+
 	stop->session = session;
 	stop->loop = pthread_self();
-	return -pthread_create(&stop->thread, NULL, stop_thread, stop);
+	stop->signal_fd = signalfd(-1, &stop->signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	stop->left_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (stop->signal_fd < 0 || stop->left_fd < 0)
+		r = -errno;
+	else
+		r = -pthread_create(&stop->thread, NULL, stop_thread, stop);
+	if (r < 0) {
+		close_descriptors(stop);
+		return r;
+	}
+	/* Only now, so that the new thread has it blocked; and by all means, whatever mask the parent handed down. */
+	mask_kick(SIG_UNBLOCK);
+	return 0;
 }
 
 int stop_unwatch(struct stop *stop)
 {
-	pthread_mutex_lock(&stop->lock);
-	stop->left = true;
-	pthread_cond_signal(&stop->cond);
-	pthread_mutex_unlock(&stop->lock);
-	pthread_kill(stop->thread, KICK_SIGNAL);
+	eventfd_write(stop->left_fd, 1); /* cannot fail: the counter is at 0 */
 	pthread_join(stop->thread, NULL);
+	close_descriptors(stop);
 	return stop->signal;
 }

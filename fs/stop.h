@@ -3,15 +3,15 @@
  * SIGINT, SIGTERM and SIGHUP end the loop.
  *
  * libfuse's own handlers are not used: the kernel may deliver the signal to one of the library's threads, and then nothing would wake the
- * loop from its read(2), nor if it came right before that read. Here the signals are blocked in every thread; one thread waits for them,
- * and kicks the loop until it has left.
+ * loop from its read(2), nor if it came right before that read. Here the signals are blocked in every thread; one thread waits for them at
+ * a descriptor, and kicks the loop until it has left. That the loop has left comes by a descriptor too: it stays readable, so it does not
+ * matter how far the thread was.
  */
 #ifndef WALFS_STOP_H
 #define WALFS_STOP_H
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdbool.h>
 
 struct fuse_session;
 
@@ -19,18 +19,15 @@ struct stop {
 	sigset_t signals; /* those that end the loop; not what the parent had ignored, as nohup(1) does */
 	struct fuse_session *session;
 	pthread_t loop, thread;
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-
-	/* protected by lock */
-	bool left; /* the loop has ended */
-	int signal;
+	int signal_fd;
+	int left_fd; /* an eventfd: the loop has ended */
+	int signal;  /* the thread's, until it is joined */
 };
 
-/* Blocks the signals in this thread and those it will make: call it before the first. */
+/* Blocks the signals, and the one for kicks, in this thread and those it will make: call it before the first. */
 void stop_init(struct stop *stop);
 
-/* Starts watching; the caller is going to run the loop. Negative errno. */
+/* Starts watching; the caller is going to run the loop, and is the only thread that can be kicked. Negative errno. */
 int stop_watch(struct stop *stop, struct fuse_session *session);
 
 /* The loop has ended. Returns the signal that did it, 0 if none. */

@@ -31,6 +31,7 @@ int walfs_open(struct walfs *fs, const char *store_path, struct wal_error *err)
 		wal_store_close(fs->store);
 		return r;
 	}
+	fs->ro = wal_store_options(fs->store)->ro;
 	fs->generation = time(NULL);
 	pool_init(&fs->pool, fs->opts->single_thread ? 0 : POOL_THREADS_MAX);
 	return 0;

@@ -16,6 +16,7 @@
 #include <fuse_lowlevel.h>
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -31,6 +32,7 @@ struct walfs {
 	const struct mount_opts *opts;
 	struct report *report;
 	struct wal_store *store;
+	bool ro; /* asked for, or because the store cannot be written */
 	struct namespace *names;
 	struct pool pool;
 	uint64_t generation; /* of every node; differs from mount to mount as slots do: an NFS client's old handles are stale */

@@ -327,6 +327,32 @@ static int mend_small_files(struct walk *w, int head_result)
 	return result;
 }
 
+/* The segment that both small files name, behind all that are there: its sidecar may tell that it was there once. */
+static int check_lost(struct walk *w, uint64_t named)
+{
+	struct meta_pos end;
+	char file[NAME_SEGMENT_MAX];
+
+	if ((w->files.count > 0 && named <= w->files.ids[w->files.count - 1]) || !sidecar_end(w->env.sys, w->dir_fd, named, &end) || end.id <= named)
+		return 0;
+	tell(w, &(struct wal_finding){
+			.kind = WAL_FINDING_DAMAGE,
+			.file = name_segment(file, named),
+			.first_id = named,
+			.ids = end.id - named,
+			.expected = "the segment that segments.idx and head.state name",
+			.found = "no such file, though its sidecar is there",
+			.action = "recorded in a .damaged file, the next id kept",
+		});
+	if (!w->repair || w->check->dry_run)
+		return 0;
+	w->mended = true;
+	int result = repair_lost(&w->env, w->dir_fd, named, end.id);
+	if (result < 0)
+		tell_error(w, file, result);
+	return result;
+}
+
 static int check_files(struct walk *w)
 {
 	struct id_array index = { 0 };
@@ -343,7 +369,10 @@ static int check_files(struct walk *w)
 	drop_given_up(w);
 	check_index(w, index_result, &index);
 	check_head(w, head_result, head);
+	bool named = index_result == 0 && head_result == 0 && index.count > 0 && index.ids[index.count - 1] == head;
 	id_array_release(&index);
+	if (named)
+		result = check_lost(w, head);
 	for (size_t i = 0; i < w->files.count && result == 0; i++)
 		result = check_segment(w, w->files.ids[i], i + 1 < w->files.count ? w->files.ids[i + 1] : UINT64_MAX);
 	if (result == 0 && w->mended)

@@ -38,7 +38,7 @@ int wal_draft_new(struct wal_stream *st, struct wal_draft **ret_draft)
 	return 0;
 }
 
-void draft_unreserve(struct wal_draft *d)
+static void unreserve(struct wal_draft *d)
 {
 	if (d->reserved > 0)
 		stream_unreserve(d->stream, d->reserved);
@@ -59,7 +59,7 @@ void wal_draft_free(struct wal_draft *d)
 {
 	if (!d)
 		return;
-	draft_unreserve(d);
+	unreserve(d);
 	sys_close(d->stream->engine->env.sys, &d->fd);
 	free(d->data);
 	stream_unref(d->stream);

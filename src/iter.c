@@ -27,7 +27,8 @@ struct wal_iter {
 	struct wal_buf window;		   /* raw frames, as they are in the segment */
 	struct block *blocks[BLOCKS_MAX];  /* payloads of compressed frames */
 	size_t block_count;
-	struct wal_buf large;		   /* one entry of a frame that is too large for either */
+	struct wal_reader *reader;	   /* of a frame that is too large for either, */
+	struct wal_buf large;		   /* and one entry of it */
 };
 
 /* A window being filled. */
@@ -83,6 +84,7 @@ void wal_iter_free(struct wal_iter *it)
 		return;
 	empty(it);
 	wal_buf_release(&it->window);
+	wal_reader_close(it->reader);
 	wal_buf_release(&it->large);
 	free(it->items);
 	stream_unref(it->stream);
@@ -222,10 +224,25 @@ static int report_gap(struct wal_iter *it, uint64_t end_id, struct wal_entry *re
 	return WAL_GAP;
 }
 
+/* Large frames are read entry by entry; the reader stays, so that the frame is checked once. */
 static int take_large(struct wal_iter *it, const struct meta_entry *e)
 {
-	int result = wal_stream_get(it->stream, e->id, &it->large);
+	size_t got = 0;
+	int result = 0;
 
+	if (it->reader)
+		reader_move(it->reader, e);
+	else
+		result = reader_new(it->stream, e, &it->reader);
+	if (result == 0)
+		result = buf_reserve(&it->large, (size_t)e->size);
+	for (uint64_t at = 0; result == 0 && (at < e->size || at == 0); at += got) {
+		result = wal_reader_read(it->reader, (uint8_t *)it->large.data + at, (size_t)(e->size - at), at, &got);
+		if (result != 0 || e->size == 0)
+			break;
+		if (got == 0)
+			result = -EBADMSG;
+	}
 	if (result == 0)
 		add_item(it, e, it->large.data);
 	return result;

@@ -89,6 +89,8 @@ static int cursor_load(struct meta_cursor *c, uint64_t no)
 		return -EBADMSG;
 	c->block = no;
 	c->pos = block + META_OFF_RECORDS;
+	if (get_le16(block + META_OFF_USED) > RECORD_ROOM || get_le64(block + META_OFF_ID) < c->view->segment_id)
+		return -EBADMSG;
 	c->end = c->pos + get_le16(block + META_OFF_USED);
 	meta_block_header(block, &c->at, NULL);
 	/* The header must go with a frame that can be: everything below relies on index < entry_count inside one. */

@@ -41,6 +41,31 @@ struct wal_reader {
 	struct unpacking unpacking;
 };
 
+int reader_new(struct wal_stream *st, const struct meta_entry *e, struct wal_reader **ret_reader)
+{
+	struct wal_reader *r = calloc(1, sizeof *r);
+
+	if (!r)
+		return -ENOMEM;
+	stream_ref(st);
+	r->stream = st;
+	r->e = *e;
+	*ret_reader = r;
+	return 0;
+}
+
+void reader_move(struct wal_reader *r, const struct meta_entry *e)
+{
+	if (r->e.frame_offset != e->frame_offset || r->e.id - r->e.index != e->id - e->index) {
+		r->verified = false;
+		r->unpacking.raw_pos = UINT64_MAX;
+	}
+	blockcache_put(r->stream->engine->blockcache, r->block);
+	r->block = NULL;
+	r->whole = false;
+	r->e = *e;
+}
+
 int wal_reader_open(struct wal_stream *st, uint64_t id, struct wal_reader **ret_reader, struct wal_entry_info *ret_info)
 {
 	struct stream_view view;
@@ -54,16 +79,10 @@ int wal_reader_open(struct wal_stream *st, uint64_t id, struct wal_reader **ret_
 	stream_view_release(&view);
 	if (result < 0)
 		return result;
-	struct wal_reader *r = calloc(1, sizeof *r);
-	if (!r)
-		return -ENOMEM;
-	stream_ref(st);
-	r->stream = st;
-	r->e = e;
-	*ret_reader = r;
-	if (ret_info)
+	result = reader_new(st, &e, ret_reader);
+	if (result == 0 && ret_info)
 		*ret_info = (struct wal_entry_info){ .id = id, .size = e.size, .time_ns = e.time_ns };
-	return 0;
+	return result;
 }
 
 void wal_reader_close(struct wal_reader *r)
@@ -201,16 +220,13 @@ static int read_raw(struct wal_reader *r, struct stream_view *view, void *data, 
 static int read_large(struct wal_reader *r, struct stream_view *view, void *data, size_t size, uint64_t offset)
 {
 	uint8_t prefix[FRAME_LENGTH_BYTES];
-	int result = 0;
+	int result = r->verified ? 0 : verify(r, view);
 
-	if (!r->verified) {
-		result = verify(r, view);
-		if (result == 0)
-			result = read_raw(r, view, prefix, sizeof prefix, r->e.payload_pos);
-		if (result == 0 && get_le32(prefix) != r->e.size) {
-			r->verified = false;
+	/* Before an entry's first bytes its length is on the way. */
+	if (result == 0 && offset == 0) {
+		result = read_raw(r, view, prefix, sizeof prefix, r->e.payload_pos);
+		if (result == 0 && get_le32(prefix) != r->e.size)
 			result = stream_damaged(r->stream, view->segment, &r->e, "the entry's length", "another");
-		}
 	}
 	return result < 0 ? result : read_raw(r, view, data, size, r->e.payload_pos + FRAME_LENGTH_BYTES + offset);
 }
@@ -233,6 +249,12 @@ static int read_frame(struct wal_reader *r, void *data, size_t size, uint64_t of
 	result = -EFBIG;
 	if (r->e.type == FRAME_LZ4 && !r->verified)
 		result = stream_read_block(&view, &r->e, &r->block);
+	if (result == 0 && (r->e.payload_pos + FRAME_LENGTH_BYTES + r->e.size > r->block->size ||
+			    get_le32(r->block->data + r->e.payload_pos) != r->e.size)) {
+		result = stream_damaged(r->stream, view.segment, &r->e, "the entry's length", "another");
+		blockcache_put(r->stream->engine->blockcache, r->block);
+		r->block = NULL;
+	}
 	if (result == -EFBIG)
 		result = read_large(r, &view, data, size, offset);
 	stream_view_release(&view);
@@ -243,11 +265,13 @@ int wal_reader_read(struct wal_reader *r, void *data, size_t size, uint64_t offs
 {
 	int result = 0;
 
-	/* First, so that an empty entry is checked too. */
-	if (is_small(r) && !r->whole) {
-		result = wal_stream_get(r->stream, r->e.id, &r->buf);
-		r->whole = result == 0;
-		if (result != 0)
+	/* First, so that an empty entry is checked too. Of a large frame even a small entry comes in another way. */
+	if (is_small(r) && !r->whole && !r->block && !r->verified) {
+		result = stream_get_whole(r->stream, r->e.id, &r->buf);
+		r->whole = result == 0 && r->buf.size == r->e.size;
+		if (result == 0 && !r->whole)
+			result = -EBADMSG;
+		if (result != 0 && result != -EFBIG)
 			return result;
 	}
 	if (offset >= r->e.size || size == 0) {
@@ -256,8 +280,7 @@ int wal_reader_read(struct wal_reader *r, void *data, size_t size, uint64_t offs
 	}
 	if (size > r->e.size - offset)
 		size = (size_t)(r->e.size - offset);
-	if (!r->whole && !r->block)
-		result = read_frame(r, data, size, offset);
+	result = !r->whole && !r->block ? read_frame(r, data, size, offset) : 0;
 	if (result != 0)
 		return result;
 	if (r->whole)

@@ -173,12 +173,17 @@ static int write_meta(struct repair *rp, int fd, const struct extent *extent, ui
 	if (result == 0) {
 		rebuild_begin(&r, extent->first_id, NULL, 0);
 		result = rebuild_sealed(&r, extent->first_id + extent->ids, no_damage, &found);
+		if (result == 0)
+			result = rp->sys->fsync(rp->sys, r.out_fd);
 		sys_close(rp->sys, &r.out_fd);
 	}
 	scan_release(&scan);
 	if (result == 0 && found)
 		result = -EBADMSG;
-	return result < 0 ? result : rp->sys->renameat(rp->sys, x->dir_fd, tmp, name);
+	if (result == 0)
+		result = rp->sys->renameat(rp->sys, x->dir_fd, tmp, name);
+	/* What the old one said of durability must not come back once the segment is cut. */
+	return result < 0 ? result : rp->sys->fsync(rp->sys, x->dir_fd);
 }
 
 /* The frames at the beginning of `fd` have come to another place: their marks must say so. All of it is made durable before it counts, hence unsynced 0. */
@@ -311,4 +316,21 @@ int repair_meta(const struct exam *x)
 	int result = write_meta(&rp, rp.fd, &x->extents[0], 0);
 	sys_close(rp.sys, &rp.fd);
 	return result;
+}
+
+int repair_lost(const struct env *env, int dir_fd, uint64_t first_id, uint64_t end_id)
+{
+	struct extent lost = { .first_id = first_id, .ids = end_id - first_id };
+	const struct exam x = { .env = env, .dir_fd = dir_fd, .first_id = first_id, .end_id = UINT64_MAX, .extents = &lost, .extent_count = 1, .next_id = end_id };
+	struct repair rp = { .x = &x, .sys = env->sys, .fd = -1 };
+	char name[NAME_SEGMENT_MAX];
+	int result = set_aside(&rp, &lost);
+
+	if (result == 0)
+		result = env->sys->fsync(env->sys, dir_fd);
+	if (result == 0)
+		result = keep_next_id(&rp);
+	if (result == 0)
+		result = env->sys->unlinkat(env->sys, dir_fd, name_meta(name, first_id), 0);
+	return result < 0 ? result : env->sys->fsync(env->sys, dir_fd);
 }

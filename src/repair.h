@@ -23,6 +23,9 @@ bool repair_wanted(const struct exam *exam, bool (*known)(void *arg, const struc
 /* The sidecar alone is wrong: makes it anew, with the times that it still tells. Does nothing unless all frames are good. */
 int repair_meta(const struct exam *exam);
 
+/* The last segment's file is missing, and with it the ids first_id … end_id - 1: records the loss, and starts an empty segment with the next id. */
+int repair_lost(const struct env *env, int dir_fd, uint64_t first_id, uint64_t end_id);
+
 /* Does it, durably. `known` as above. */
 int repair_segment(const struct exam *exam, bool (*known)(void *arg, const struct extent *extent), void *arg);
 

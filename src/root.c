@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "bytes.h"
 #include "names.h"
 
 #define LOCK_TEXT "libwal store\n"
@@ -33,6 +34,25 @@ struct survey {
 	bool others;
 };
 
+/* HEAD (u16 length and as many bytes) or checkpoints.log ("CKPT" …) of a store, rather than of git, say. */
+static bool is_checkpoint_file(const struct env *env, const char *name)
+{
+	bool head = strcmp(name, "HEAD") == 0;
+	uint8_t start[4];
+	struct stat sb;
+
+	if (!head && strcmp(name, "checkpoints.log") != 0)
+		return false;
+	int fd = sys_open_regular(env->sys, env->root_fd, name, O_RDONLY, 0);
+	if (fd < 0)
+		return false;
+	ssize_t n = env->sys->fstat(env->sys, fd, &sb) == 0 ? sys_pread_full(env->sys, fd, start, sizeof start, 0) : -1;
+	sys_close(env->sys, &fd);
+	if (head)
+		return n >= 2 && sb.st_size == 2 + get_le16(start);
+	return n == 4 && memcmp(start, "CKPT", 4) == 0;
+}
+
 static int visit_root(void *arg, const char *name, unsigned char type)
 {
 	struct survey *survey = arg;
@@ -54,7 +74,7 @@ static int visit_root(void *arg, const char *name, unsigned char type)
 		root->dir_count++;
 	} else if (strcmp(name, NAME_LOCK) == 0) {
 		survey->lock_file = true;
-	} else if (strcmp(name, "HEAD") == 0 || strcmp(name, "checkpoints.log") == 0) {
+	} else if (is_checkpoint_file(env, name)) {
 		survey->checkpoints = true;
 	} else {
 		survey->others = true;
@@ -245,8 +265,12 @@ static int take_lock(struct root *root, enum root_kind kind, struct wal_error *e
 	/* Always the same length, so that it needs no room when the disk is full. */
 	snprintf(text, sizeof text, "%-10ld\n%s", (long)getpid(), LOCK_TEXT);
 	result = sys_pwrite_full(env->sys, fd, text, strlen(text), 0);
-	if (result < 0)
+	if (result < 0) {
+		/* Half of it would make the directory neither a store nor empty. */
+		if (kind == ROOT_EMPTY)
+			env->sys->ftruncate(env->sys, fd, 0);
 		return error_set(err, result, NAME_LOCK, "'%s': cannot write its LOCK file: %s", root->path, wal_strerror(result));
+	}
 	return 0;
 }
 

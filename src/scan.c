@@ -324,6 +324,8 @@ static int plain_counts(struct scan *scan, uint64_t from)
 
 	if (scan->accepted)
 		return scan->plain;
+	if (scan->made_here)
+		return 0;
 	if (scan->marked_behind < 0) {
 		int result = find(scan, from, 0, UINT64_MAX, 1u << FRAME_OURS, &offset, &h);
 
@@ -360,7 +362,7 @@ static int vouches(struct scan *scan, uint64_t offset, const struct frame_header
 int scan_vouched(struct scan *scan, uint64_t offset, uint64_t id)
 {
 	uint64_t passed = 0; /* the frames behind the bad bytes and before the one that is asked */
-	int plain = !scan->accepted && scan->made_here ? 0 : plain_counts(scan, offset);
+	int plain = plain_counts(scan, offset);
 
 	if (plain < 0)
 		return plain;

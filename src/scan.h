@@ -15,7 +15,7 @@
  *
  * A later frame has to be searched for, and an entry may hold anything, copies of segments too. So of the frames found by searching only those count whose mark says
  * that they were written there; and those without any mark where ironwal was writing. That is where the frame right before the bad bytes has none either; and
- * if there is none before, where no frame behind them is marked for its place (and, when evidence is sought, where nothing says that this library made the segment).
+ * if there is none before, where no frame behind them is marked for its place and nothing says that this library has had the segment.
  */
 #ifndef WAL_SCAN_H
 #define WAL_SCAN_H

@@ -72,7 +72,9 @@ static int open_segment(const struct env *env, const struct segcache_request *rq
 {
 	if (rq->active)
 		return segment_open_active(env, rq->stream_name, rq->first_id, rq->meta_fd, ret_segment);
-	return segment_open_sealed(env, rq->stream_name, rq->first_id, rq->end_id, rq->distrust, ret_segment);
+	const struct segment_range range = { rq->first_id, rq->end_id, rq->before_id };
+
+	return segment_open_sealed(env, rq->stream_name, &range, rq->distrust, ret_segment);
 }
 
 /* Caller holds cache->lock, and has it again when this returns; room for one more has been counted. */

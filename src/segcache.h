@@ -20,7 +20,8 @@ struct segcache_request {
 	uint64_t stream_key;
 	const char *stream_name;
 	uint64_t first_id;
-	uint64_t end_id; /* sealed */
+	uint64_t end_id;    /* sealed: see struct segment_range */
+	uint64_t before_id;
 	bool distrust;	 /* sealed: see segment_open_sealed() */
 	bool active;
 	int meta_fd;	 /* active: see segment_open_active() */

@@ -87,6 +87,7 @@ struct opening {
 	int dir_fd;
 	struct segment *segment;
 	uint64_t end_id;
+	uint64_t before_id;
 	int64_t mtime;
 };
 
@@ -174,6 +175,28 @@ static int create_meta(struct opening *o, const char *tmp, bool *ret_beside)
 	return fd;
 }
 
+bool sidecar_end(struct sys *sys, int dir_fd, uint64_t id, struct meta_pos *ret)
+{
+	uint8_t block[META_BLOCK_BYTES];
+	char name[NAME_SEGMENT_MAX];
+	bool told = false;
+	struct stat sb;
+	int fd = sys_open_regular(sys, dir_fd, name_meta(name, id), O_RDONLY, 0);
+
+	if (fd < 0)
+		return false;
+	if (sys->fstat(sys, fd, &sb) == 0 && sb.st_size >= META_BLOCK_BYTES &&
+	    sys_pread_full(sys, fd, block, sizeof block, ((uint64_t)sb.st_size / META_BLOCK_BYTES - 1) * META_BLOCK_BYTES) == sizeof block &&
+	    meta_block_valid(block, id)) {
+		struct meta_view view = { .segment_id = id, .last = block };
+		struct meta_cursor c;
+
+		told = meta_cursor_seek(&c, &view, META_BY_ID, UINT64_MAX) == 0 && meta_cursor_end(&c, ret) == 0;
+	}
+	sys_close(sys, &fd);
+	return told;
+}
+
 /* Writes the sidecar into `fd`. `old` are the blocks there were (NULL: none), for their times. */
 static int write_meta(struct opening *o, int fd, const struct meta_view *old)
 {
@@ -183,7 +206,12 @@ static int write_meta(struct opening *o, int fd, const struct meta_view *old)
 
 	if (result == 0) {
 		scan.made_here = old != NULL;
-		rebuild_begin(&r, o->segment->first_id, NULL, 0);
+		struct meta_pos start = { .id = o->segment->first_id }, before;
+
+		/* Whatever the files' times are, those of the entries go up. */
+		if (o->before_id < o->segment->first_id && sidecar_end(o->env->sys, o->dir_fd, o->before_id, &before))
+			start.last_time = before.last_time;
+		rebuild_begin(&r, o->segment->first_id, &start, 0);
 		result = rebuild_sealed(&r, o->end_id, log_damage, o);
 	}
 	scan_release(&scan);
@@ -216,6 +244,9 @@ static int make_meta(struct opening *o, const struct meta_view *old)
 		result = map_meta(o, fd);
 		result = result == 1 ? 0 : result == 0 ? -EBADMSG : result;
 	}
+	/* Later blocks must not be on disk before earlier ones when it has its name. */
+	if (beside && result == 0)
+		env->sys->fdatasync(env->sys, fd);
 	if (beside && (result < 0 || env->sys->renameat(env->sys, o->dir_fd, tmp, name) < 0))
 		env->sys->unlinkat(env->sys, o->dir_fd, tmp, 0);
 	sys_close(env->sys, &fd);
@@ -279,9 +310,10 @@ static int open_wal(struct opening *o, int flags)
 	return 0;
 }
 
-int segment_open_sealed(const struct env *env, const char *name, uint64_t first_id, uint64_t end_id, bool distrust, struct segment **ret_segment)
+int segment_open_sealed(const struct env *env, const char *name, const struct segment_range *range, bool distrust, struct segment **ret_segment)
 {
-	struct opening o = { .env = env, .name = name, .end_id = end_id, .segment = segment_alloc(first_id, false) };
+	struct opening o = { .env = env, .name = name, .end_id = range->end_id, .before_id = range->before_id,
+			     .segment = segment_alloc(range->first_id, false) };
 
 	if (!o.segment)
 		return -ENOMEM;

@@ -55,16 +55,26 @@ struct segment {
 /* The directory of stream `name`. */
 int segment_open_dir(const struct env *env, const char *name);
 
+/* Where a sealed segment stands in its stream. */
+struct segment_range {
+	uint64_t first_id;
+	uint64_t end_id;    /* its ids end before */
+	uint64_t before_id; /* the first id of the segment before it; its own if it is the first */
+};
+
 /*
- * Opens a sealed segment of stream `name` with the ids first_id … end_id - 1. -EBADMSG if its file is missing or no regular file; what else is damaged in it costs
+ * Opens the sealed segment of stream `name` that `range` tells of. -EBADMSG if its file is missing or no regular file; what else is damaged in it costs
  * the entries that it holds, each is logged once when the sidecar is made. `distrust`: the sidecar is known to be bad somewhere, and is made anew. Blocks on the disk.
  */
-int segment_open_sealed(const struct env *env, const char *name, uint64_t first_id, uint64_t end_id, bool distrust, struct segment **ret_segment);
+int segment_open_sealed(const struct env *env, const char *name, const struct segment_range *range, bool distrust, struct segment **ret_segment);
 
 /*
  * Opens the active one; for writing unless the store is read-only. `meta_fd` >= 0 is used for the sidecar (and stays the caller's) instead of the file beside it.
  */
 int segment_open_active(const struct env *env, const char *name, uint64_t first_id, int meta_fd, struct segment **ret_segment);
+
+/* Where the sidecar of segment `id` in that directory ends, by its last block. False if it does not tell. */
+bool sidecar_end(struct sys *sys, int dir_fd, uint64_t id, struct meta_pos *ret);
 
 /* NULL is allowed. */
 void segment_close(const struct env *env, struct segment *segment);

@@ -190,6 +190,24 @@ static unsigned count_shards(struct wal_store *store)
 	}
 }
 
+/* Whether there is nothing in the store but the first `shards` shards, without any entry: making it did not come to its end. */
+static bool is_unfinished(struct wal_store *store, unsigned shards)
+{
+	bool empty = store->count == shards;
+
+	for (unsigned i = 0; i < shards && empty; i++) {
+		uint64_t first, next;
+		char name[32];
+
+		shard_name(name, i);
+		struct wal_stream *st = get_stream(store, name);
+		wal_stream_bounds(st, &first, &next, NULL);
+		empty = first == 0 && next == 0;
+		wal_stream_close(st);
+	}
+	return empty;
+}
+
 static int set_up_shards(struct wal_store *store, bool fresh, struct wal_error *err)
 {
 	unsigned want = store->engine.env.opts.shards, have = count_shards(store);
@@ -198,6 +216,7 @@ static int set_up_shards(struct wal_store *store, bool fresh, struct wal_error *
 	if (want == 0)
 		return 0;
 	/* A crash in the middle of this leaves fewer than all: they hold nothing yet, so the rest can be made. */
+	fresh = !store->engine.env.opts.ro && (fresh || (have < want && is_unfinished(store, have)));
 	for (unsigned i = have; fresh && i < want && result == 0; i++) {
 		struct wal_stream *st;
 		char name[32];
@@ -421,17 +440,23 @@ static bool is_set_aside(const char *name)
 	return strstr(name, ".torn.") || strstr(name, ".damaged.");
 }
 
-/* Removes what a crash may have left of a stream that was being made or deleted; anything else ends it. */
+/* Ends at anything but what a crash may leave of a stream that was being made or deleted. */
 static int visit_leftover(void *arg, const char *name, unsigned char type)
+{
+	uint64_t id;
+
+	(void)arg;
+	(void)type;
+	return !name_is_ours(name) || name_is_segment(name, &id) || is_set_aside(name) ? WAL_END : 0;
+}
+
+static int visit_remove(void *arg, const char *name, unsigned char type)
 {
 	void **args = arg;
 	struct env *env = args[0];
 	int *dir_fd = args[1];
-	uint64_t id;
 
 	(void)type;
-	if (!name_is_ours(name) || name_is_segment(name, &id) || is_set_aside(name))
-		return WAL_END;
 	return env->sys->unlinkat(env->sys, *dir_fd, name, 0);
 }
 
@@ -447,7 +472,9 @@ static int make_dir(struct wal_store *store, const char *name)
 	fd = segment_open_dir(env, name);
 	if (fd < 0)
 		return fd == -ENOTDIR || fd == -ELOOP ? -EEXIST : fd;
-	result = sys_list(env->sys, fd, visit_leftover, args);
+	result = sys_list(env->sys, fd, visit_leftover, NULL);
+	if (result == 0)
+		result = sys_list(env->sys, fd, visit_remove, args);
 	sys_close(env->sys, &fd);
 	return result == WAL_END ? -EEXIST : result;
 }

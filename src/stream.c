@@ -126,6 +126,7 @@ struct segcache_request stream_segment_request(const struct wal_stream *st, size
 		.stream_name = st->name,
 		.first_id = st->segments.ids[index],
 		.end_id = active ? 0 : st->segments.ids[index + 1],
+		.before_id = st->segments.ids[index > 0 ? index - 1 : 0],
 		.active = active,
 		.meta_fd = active ? st->meta_fd : -1,
 	};

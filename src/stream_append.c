@@ -528,10 +528,6 @@ static int write_group(struct group *g, int *ret_cut)
 	if (result < 0 && began)
 		*ret_cut = stream_cut(st, g->segment, g->offset);
 	segcache_put(st->engine->segcache, g->segment);
-	for (size_t i = 0; i < g->count; i++) {
-		if (g->ops[i]->internal.draft)
-			draft_unreserve(g->ops[i]->internal.draft);
-	}
 	return result;
 }
 
@@ -544,6 +540,7 @@ static void publish_group(struct wal_stream *st, struct group *g)
 	st->meta_work = before;
 	st->next_id += g->entries;
 	st->active.end = g->offset + g->bytes;
+	st->in_flight = 0;
 	st->active.frames += g->count;
 	for (size_t i = 0; i < g->count; i++)
 		op_list_push(&st->commits, g->ops[i]);
@@ -570,6 +567,7 @@ static void write_some(struct wal_stream *st)
 		}
 		return;
 	}
+	st->in_flight = 0;
 	for (size_t i = 0; i < g.count; i++)
 		stream_op_finish(st, g.ops[i], result);
 	if (cut < 0)
@@ -735,11 +733,13 @@ static void submit(struct wal_stream *st, struct wal_op *op, int result)
 		op->done(op);
 		return;
 	}
-	stream_ref(st);
+	stream_ref(st); /* the op's */
+	stream_ref(st); /* until the lock is released: what the op or its draft held may be the last there was */
 	pthread_mutex_lock(&st->lock);
 	enqueue(st, op, false);
 	stream_call_back(st);
 	pthread_mutex_unlock(&st->lock);
+	stream_unref(st);
 }
 
 void wal_stream_submit(struct wal_stream *st, struct wal_op *op)

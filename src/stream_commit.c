@@ -130,12 +130,12 @@ void stream_sync_lead(struct wal_stream *st)
 void stream_stop(struct wal_stream *st)
 {
 	struct wal_op *op = st->commits.head;
-	bool cut = op != NULL;
-	uint64_t offset = cut ? op->internal.frame_offset : 0;
+	/* Without any, what is behind the end may be the rest of a write that could not be taken back. */
+	uint64_t offset = op ? op->internal.frame_offset : (uint64_t)st->active.end;
 	struct segment *segment;
 
 	st->stopping = false;
-	if (cut)
+	if (op)
 		st->next_id = op->first_id;
 	while ((op = op_list_pop(&st->commits)))
 		stream_op_finish(st, op, -EIO);
@@ -145,21 +145,16 @@ void stream_stop(struct wal_stream *st)
 
 	log_write(&st->engine->env.log, WAL_LOG_ERROR, "stream '%s': %s; it takes no more appends until the store is opened again", st->name,
 		  st->reason);
-	if (cut) {
-		int result = stream_pin_active(st, &segment);
-
-		if (result == 0) {
-			result = stream_cut(st, segment, offset);
-			segcache_put(st->engine->segcache, segment);
-		}
-		if (result < 0)
-			log_write(&st->engine->env.log, WAL_LOG_ERROR,
-				  "stream '%s': what failed could not be cut off either (%s), it may be there at the next open", st->name,
-				  wal_strerror(result));
+	int result = stream_pin_active(st, &segment);
+	if (result == 0) {
+		result = stream_cut(st, segment, offset);
+		segcache_put(st->engine->segcache, segment);
 	}
+	if (result < 0)
+		log_write(&st->engine->env.log, WAL_LOG_ERROR,
+			  "stream '%s': what failed could not be cut off either (%s), it may be there at the next open", st->name, wal_strerror(result));
 	pthread_mutex_lock(&st->lock);
-	if (cut)
-		st->active.end = offset;
+	st->active.end = offset;
 }
 
 void stream_flush_meta(struct wal_stream *st)

@@ -110,7 +110,8 @@ struct wal_stream {
 	pthread_mutex_t space_lock;
 	/* protected by space_lock */
 	uint64_t allocated;	     /* the active segment's file has this size */
-	uint64_t reserved;	     /* bytes of frames that drafts may still write */
+	uint64_t reserved;	     /* bytes of frames of drafts, until those are freed */
+	atomic_uint_fast64_t in_flight; /* bytes that are being written behind the end, of what was not reserved; cleared without the lock */
 	bool no_fallocate;	     /* the file system can't */
 
 	pthread_mutex_t meta_lock;
@@ -257,6 +258,7 @@ struct stream_view {
 	struct meta_view meta;
 	uint64_t first_id; /* of the segment */
 	uint64_t end_id;   /* visible ids of it end here */
+	uint64_t before_id; /* of the segment before it */
 	uint64_t size;	   /* bytes of it that may be read */
 	uint8_t last[META_BLOCK_BYTES];
 };
@@ -286,6 +288,17 @@ int stream_check_header(struct wal_stream *st, const struct segment *segment, co
  */
 int stream_read_block(struct stream_view *view, const struct meta_entry *e, struct block **ret_block);
 
+/* wal_stream_get(), but -EFBIG if the entry's frame is large. */
+int stream_get_whole(struct wal_stream *st, uint64_t id, struct wal_buf *buf);
+
+/* ---- reader.c ---- */
+
+/* A reader of the entry that `e` tells of. */
+int reader_new(struct wal_stream *st, const struct meta_entry *e, struct wal_reader **ret_reader);
+
+/* Goes on with another entry; what was checked or decompressed of a large frame stays, if it is of the same one. */
+void reader_move(struct wal_reader *reader, const struct meta_entry *e);
+
 /* Makes room for `size` bytes in `buf`; what is in it may be lost. -ENOMEM. */
 int buf_reserve(struct wal_buf *buf, size_t size);
 
@@ -301,7 +314,5 @@ struct draft_source {
 void draft_source(const struct wal_draft *draft, struct draft_source *ret);
 /* The bytes that are reserved for its frame: all of it once something was written. */
 uint64_t draft_reserved(const struct wal_draft *draft);
-/* Its frame is written: its reservation is no longer needed. */
-void draft_unreserve(struct wal_draft *draft);
 
 #endif

@@ -32,6 +32,7 @@ static int locate(struct wal_stream *st, uint64_t id, struct stream_view *view, 
 	view->stream = st;
 	view->first_id = rq->first_id;
 	view->end_id = rq->active ? next : rq->end_id;
+	view->before_id = rq->before_id;
 	view->size = rq->active ? st->active.end : 0;
 	view->meta.map_blocks = rq->active ? st->meta.block_no : 0;
 	if (rq->active) {
@@ -92,6 +93,7 @@ static int renew(struct stream_view *view)
 		.stream_name = st->name,
 		.first_id = view->first_id,
 		.end_id = view->end_id,
+		.before_id = view->before_id,
 		.distrust = true,
 	};
 
@@ -374,7 +376,7 @@ static int get_in_pieces(struct wal_stream *st, uint64_t id, struct wal_buf *buf
 	return result;
 }
 
-int wal_stream_get(struct wal_stream *st, uint64_t id, struct wal_buf *buf)
+int stream_get_whole(struct wal_stream *st, uint64_t id, struct wal_buf *buf)
 {
 	struct stream_view view;
 	struct meta_cursor c;
@@ -393,11 +395,16 @@ int wal_stream_get(struct wal_stream *st, uint64_t id, struct wal_buf *buf)
 			result = single ? -EFBIG : get_from_block(&view, &e, buf);
 	}
 	stream_view_release(&view);
-	if (result == -EFBIG)
-		return get_in_pieces(st, id, buf);
 	if (result == 0)
 		buf->size = (size_t)e.size;
 	return result;
+}
+
+int wal_stream_get(struct wal_stream *st, uint64_t id, struct wal_buf *buf)
+{
+	int result = stream_get_whole(st, id, buf);
+
+	return result == -EFBIG ? get_in_pieces(st, id, buf) : result;
 }
 
 int wal_stream_get_batch(struct wal_stream *st, uint64_t id, size_t count, size_t bytes_max, struct wal_buf *buf, struct wal_entry *entries,

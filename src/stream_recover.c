@@ -29,7 +29,7 @@
 enum {
 	TORN_FILES_MAX = 10000,
 	REREADS_MAX = 3,
-	CHECKED_BLOCKS_MAX = 1024, /* of a sidecar at open, which takes well below a millisecond */
+	CHECKED_BLOCKS_MAX = 512, /* of a sidecar at a clean open, which takes well below a millisecond */
 };
 
 struct recovery {
@@ -56,7 +56,7 @@ struct recovery {
 	int meta_fd;
 	struct meta_view old; /* the sidecar as it was, mapped: as many blocks as are of use */
 	uint64_t old_size;    /* of the map */
-	bool old_bad;	      /* a block before the last one does not hold */
+	bool old_bad;	      /* they don't lead from one to the next */
 	uint64_t durable;     /* it says that the segment is durable so far */
 	uint64_t kept_blocks; /* of it; the new ones follow, in st->meta_fd as long as it is not clear what becomes of them */
 	struct scan scan;
@@ -175,29 +175,6 @@ static int agree(struct recovery *rec)
 
 /* ---- The active segment's sidecar ---- */
 
-/* Where the sidecar of segment `id` ends, by its last block. False if it does not tell. */
-static bool sidecar_end(struct recovery *rec, uint64_t id, struct meta_pos *ret)
-{
-	uint8_t block[META_BLOCK_BYTES];
-	char name[NAME_SEGMENT_MAX];
-	bool told = false;
-	struct stat sb;
-	int fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, id), O_RDONLY, 0);
-
-	if (fd < 0)
-		return false;
-	if (rec->sys->fstat(rec->sys, fd, &sb) == 0 && sb.st_size >= META_BLOCK_BYTES &&
-	    sys_pread_full(rec->sys, fd, block, sizeof block, ((uint64_t)sb.st_size / META_BLOCK_BYTES - 1) * META_BLOCK_BYTES) == sizeof block &&
-	    meta_block_valid(block, id)) {
-		struct meta_view view = { .segment_id = id, .last = block };
-		struct meta_cursor c;
-
-		told = meta_cursor_seek(&c, &view, META_BY_ID, UINT64_MAX) == 0 && meta_cursor_end(&c, ret) == 0;
-	}
-	sys_close(rec->sys, &fd);
-	return told;
-}
-
 /*
  * New blocks go to a temporary file. They replace those of the sidecar when it is clear that the stream is healthy: what the sidecar of a damaged one says of
  * durability must stay as it is, or the next open would find nothing wrong.
@@ -243,9 +220,6 @@ static int load_old_meta(struct recovery *rec)
 		return -ENOMEM;
 	while (blocks > 0 && !meta_block_valid(rec->old.map + (blocks - 1) * META_BLOCK_BYTES, rec->id))
 		blocks--;
-	/* A bad one before that makes all of no use for lookups, while the last still says what was durable. */
-	for (uint64_t no = 0; no < blocks && blocks <= CHECKED_BLOCKS_MAX; no++)
-		rec->old_bad |= !meta_block_valid(rec->old.map + no * META_BLOCK_BYTES, rec->id);
 	rec->old.map_blocks = blocks;
 	return 0;
 }
@@ -268,6 +242,8 @@ static int resume_rebuild(struct recovery *rec)
 	if (result != 0)
 		return -EBADMSG;
 	for (uint64_t no = c.block + 1; no > 0; no--) {
+		if (!meta_block_valid(old_block(rec, no - 1), rec->id))
+			break;
 		result = rebuild_resume(&rec->r, rec->id, no - 1, old_block(rec, no - 1), rec->durable);
 		if (result == 0) {
 			rec->kept_blocks = no - 1;
@@ -303,7 +279,27 @@ static int64_t time_before(struct recovery *rec)
 	ssize_t at = rec->id > 0 ? id_array_find(&rec->st->segments, rec->id - 1) : -1;
 	struct meta_pos end;
 
-	return at >= 0 && sidecar_end(rec, rec->st->segments.ids[at], &end) ? end.last_time : 0;
+	return at >= 0 && sidecar_end(rec->sys, rec->dir_fd, rec->st->segments.ids[at], &end) ? end.last_time : 0;
+}
+
+/*
+ * Whether the blocks lead from one to the next: the sidecar is not synced with the segment, so a power cut may have left an older state of one in the middle. After
+ * a clean close they do, and only as many are looked at as costs nothing.
+ */
+static bool blocks_are_bad(struct recovery *rec)
+{
+	struct meta_cursor c;
+	struct meta_entry e;
+	int result;
+
+	if (rec->durable == rec->size && rec->old.map_blocks > CHECKED_BLOCKS_MAX)
+		return false;
+	result = meta_cursor_seek(&c, &rec->old, META_BY_ID, rec->id);
+	if (result != 0 || c.block != 0 || c.at.id != rec->id || c.at.frame_offset != 0)
+		return true;
+	while ((result = meta_cursor_next(&c, &e)) == 0)
+		;
+	return result != WAL_END;
 }
 
 static int begin_rebuild(struct recovery *rec)
@@ -317,6 +313,7 @@ static int begin_rebuild(struct recovery *rec)
 	result = -EBADMSG;
 	if (rec->old.map_blocks > 0) {
 		meta_block_header(old_block(rec, rec->old.map_blocks - 1), &pos, &rec->durable);
+		rec->old_bad = blocks_are_bad(rec);
 		if (rec->durable <= rec->size && !rec->old_bad)
 			result = resume_rebuild(rec);
 	}
@@ -383,6 +380,15 @@ static int keep_tail(struct recovery *rec, uint64_t offset, char *ret_name, uint
 	return result;
 }
 
+static void go_read_only(struct wal_stream *st, const char *reason)
+{
+	if (st->health == WAL_HEALTHY)
+		snprintf(st->reason, sizeof st->reason, "%s", reason);
+	st->health = WAL_READONLY;
+	log_write(&st->engine->env.log, WAL_LOG_ERROR,
+		  "stream '%s': %s; it is open for reading only ('walctl repair' sets what is damaged aside and goes on around it)", st->name, reason);
+}
+
 /* The log ends at `offset`: what stands behind it is set aside and cut off. */
 static int end_log(struct recovery *rec, uint64_t offset, enum frame_fault fault)
 {
@@ -395,14 +401,28 @@ static int end_log(struct recovery *rec, uint64_t offset, enum frame_fault fault
 		result = copy_tail(rec, -1, offset, &size);
 	else
 		result = keep_tail(rec, offset, name, &size);
+	/* A sidecar that says that what is cut was durable must not come back after the next crash. */
+	if (result == 0 && !read_only(rec) && offset < rec->durable && rec->meta_fd >= 0) {
+		result = rec->sys->ftruncate(rec->sys, rec->meta_fd, 0);
+		if (result == 0)
+			result = rec->sys->fsync(rec->sys, rec->meta_fd);
+		rec->r.old = NULL;
+		rec->kept_blocks = 0;
+	}
 	if (result == 0 && !read_only(rec))
 		result = rec->sys->ftruncate(rec->sys, rec->fd, offset);
 	if (result == 0 && !read_only(rec))
 		result = rec->sys->fsync(rec->sys, rec->fd);
+	/* Without room for what is set aside nothing is cut: the log ends there for now. */
+	if (result == -ENOSPC || result == -EDQUOT) {
+		go_read_only(st, "no room to set its torn end aside");
+		size = rec->size - offset;
+		result = 0;
+	} else if (result == 0 && !read_only(rec)) {
+		rec->size = offset;
+	}
 	if (result < 0)
 		return result;
-	if (!read_only(rec))
-		rec->size = offset;
 	st->tail = WAL_TAIL_TRUNCATED;
 	st->tail_offset = offset;
 	st->tail_bytes = size;
@@ -433,15 +453,6 @@ static void describe(const struct recovery *rec, uint64_t offset, uint64_t id, e
 		 "segment %020" PRIu64 ".wal is damaged at offset %" PRIu64 ": expected the frame of id %" PRIu64 ", found %s (id %" PRIu64 ", %" PRIu32
 		 " entries, %" PRIu32 " bytes)",
 		 rec->id, offset, id, frame_fault_text(fault), h->start_id, h->entry_count, h->disk_size);
-}
-
-static void go_read_only(struct wal_stream *st, const char *reason)
-{
-	if (st->health == WAL_HEALTHY)
-		snprintf(st->reason, sizeof st->reason, "%s", reason);
-	st->health = WAL_READONLY;
-	log_write(&st->engine->env.log, WAL_LOG_ERROR,
-		  "stream '%s': %s; it is open for reading only ('walctl repair' sets what is damaged aside and goes on around it)", st->name, reason);
 }
 
 /* Damage that costs entries but does not keep others from being served. 0, or -EBADMSG if the store is not to be opened then. */
@@ -530,7 +541,7 @@ static int check_lost(struct recovery *rec, const char *name)
 	struct meta_pos end;
 	char text[256];
 
-	if (!sidecar_end(rec, rec->id, &end) || end.id <= rec->id)
+	if (!sidecar_end(rec->sys, rec->dir_fd, rec->id, &end) || end.id <= rec->id)
 		return 0;
 	rec->lost_end = end.id;
 	snprintf(text, sizeof text, "segment %s is missing, and with it the ids %" PRIu64 " to %" PRIu64 " that its sidecar tells of", name, rec->id,
@@ -654,9 +665,8 @@ static int recover_active(struct recovery *rec, uint64_t id)
 	rec->old_bad = false;
 	rec->lost_end = 0;
 	int result = open_file(rec);
-	if (result < 0)
-		return result;
-	result = scan_init(&rec->scan, rec->sys, rec->fd, id, rec->size, (size_t)rec->env->opts.read_buffer);
+	if (result == 0)
+		result = scan_init(&rec->scan, rec->sys, rec->fd, id, rec->size, (size_t)rec->env->opts.read_buffer);
 	if (result == 0)
 		result = begin_rebuild(rec);
 	/* The ids of a file that is missing are not given out again. */
@@ -834,7 +844,7 @@ static int check_missing(struct recovery *rec)
 			continue;
 		struct meta_pos end;
 		/* The index alone lists it, if the segment before leads to the one behind. */
-		if (sidecar_end(rec, files->ids[at], &end) && end.id == files->ids[at + 1])
+		if (sidecar_end(rec->sys, rec->dir_fd, files->ids[at], &end) && end.id == files->ids[at + 1])
 			continue;
 		snprintf(text, sizeof text,
 			 "%s lists segment %020" PRIu64 ".wal, which is missing between %020" PRIu64 ".wal and %020" PRIu64 ".wal", NAME_SEGMENTS_IDX, id,
@@ -879,10 +889,14 @@ int stream_recover(struct wal_stream *st, struct wal_error *err)
 		result = choose_active(&rec);
 	if (result == 0 && !rec.env->opts.ro && st->health == WAL_HEALTHY) {
 		result = agree(&rec);
-		if (result == 0)
+		if (result == 0) {
 			remove_orphans(&rec);
-		else
+		} else if (result == -ENOSPC || result == -EDQUOT) {
+			go_read_only(st, "no room to write its index anew");
+			result = 0;
+		} else {
 			error_set(err, result, st->name, "stream '%s': cannot write its index: %s", st->name, wal_strerror(result));
+		}
 	}
 	if (result == 0) {
 		st->pub_mtime = st->meta.at.last_time ? st->meta.at.last_time : rec.mtime;

@@ -32,7 +32,8 @@ struct rotation {
 	struct segment *old;
 	int dir_fd;
 	int fd; /* the new segment's */
-	bool cut; /* the old one has been, or may have been */
+	bool cut;   /* the old one has been, or may have been */
+	bool stuck; /* the new one could not be taken back */
 	uint64_t allocated;
 };
 
@@ -51,7 +52,6 @@ static int seal_meta(struct wal_stream *st, struct segment *segment, uint64_t en
 		result = sys->ftruncate(sys, fd, (st->meta.block_no + 1) * META_BLOCK_BYTES);
 	if (result == 0)
 		result = sys->fdatasync(sys, fd);
-	st->meta_full = st->meta.block_no + 1;
 	pthread_mutex_unlock(&st->meta_lock);
 	return result;
 }
@@ -133,9 +133,12 @@ static void take_back(struct rotation *r)
 	char name[NAME_SEGMENT_MAX];
 
 	sys_close(r->sys, &r->fd);
-	r->sys->unlinkat(r->sys, r->dir_fd, name_segment(name, r->id), 0);
+	int result = r->sys->unlinkat(r->sys, r->dir_fd, name_segment(name, r->id), 0);
 	r->sys->unlinkat(r->sys, r->dir_fd, name_meta(name, r->id), 0);
-	r->sys->fsync(r->sys, r->dir_fd);
+	if (result == 0)
+		result = r->sys->fsync(r->sys, r->dir_fd);
+	/* With the file still there the old segment must not go on beyond its id, unless the next open has sorted that out. */
+	r->stuck = result < 0;
 	/* The old file goes on, with room for what drafts have reserved. */
 	if (r->cut)
 		stream_cut(r->st, r->old, r->end);
@@ -262,6 +265,8 @@ int stream_rotate(struct wal_stream *st)
 	/* Before the token goes, so that nobody syncs what this found unsyncable. */
 	if (sync_failed)
 		stream_mark_stopped(st, result, "syncing the segment to be sealed");
+	else if (r.stuck)
+		stream_mark_stopped(st, result, "taking back a rotation that failed");
 	stream_give_syncing(st);
 	stream_advance(st);
 	return sync_failed ? -EIO : result;
@@ -296,9 +301,10 @@ int stream_finish(struct wal_stream *st)
 	if (result < 0)
 		return result;
 	uint64_t end = st->active.end;
-	result = sys->ftruncate(sys, segment->fd, end);
+	int cut = sys->ftruncate(sys, segment->fd, end);
+	result = sys->fsync(sys, segment->fd);
 	if (result == 0)
-		result = sys->fsync(sys, segment->fd);
+		result = cut;
 	if (result == 0) {
 		st->active.durable_end = end;
 		seal_meta(st, segment, end);

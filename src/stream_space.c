@@ -3,7 +3,7 @@
  * Room for frames before they are written. The active segment is allocated ahead, so that a frame needs no new blocks and its fdatasync no change of the
  * file's size; and drafts reserve in it, so that a full disk is met when bytes are handed over and not when they are committed.
  *
- * Always: allocated >= active.end + reserved, except where the file system can't allocate ahead.
+ * Always: allocated >= active.end + in_flight + reserved, except where the file system can't allocate ahead.
  */
 #include <errno.h>
 
@@ -54,8 +54,11 @@ int stream_allocate(struct wal_stream *st, struct segment *segment, uint64_t byt
 {
 	LOCKED_SCOPE(&st->space_lock);
 	uint64_t need = st->active.end + st->reserved + bytes;
+	int result = need <= st->allocated || st->no_fallocate ? 0 : extend(st, segment, need);
 
-	return need <= st->allocated || st->no_fallocate ? 0 : extend(st, segment, need);
+	if (result == 0)
+		st->in_flight = bytes;
+	return result;
 }
 
 int stream_reserve(struct wal_stream *st, uint64_t bytes)
@@ -74,7 +77,7 @@ int stream_reserve(struct wal_stream *st, uint64_t bytes)
 		struct segment *segment;
 
 		pthread_mutex_lock(&st->space_lock);
-		bool fits = st->active.end + st->reserved + bytes <= st->allocated || st->no_fallocate;
+		bool fits = st->active.end + st->in_flight + st->reserved + bytes <= st->allocated || st->no_fallocate;
 		if (fits)
 			st->reserved += bytes;
 		pthread_mutex_unlock(&st->space_lock);
@@ -86,7 +89,7 @@ int stream_reserve(struct wal_stream *st, uint64_t bytes)
 		if (result < 0)
 			return result;
 		pthread_mutex_lock(&st->space_lock);
-		uint64_t need = st->active.end + st->reserved + bytes;
+		uint64_t need = st->active.end + st->in_flight + st->reserved + bytes;
 		if (segment->first_id == st->active.first_id && need > st->allocated && !st->no_fallocate)
 			result = extend(st, segment, need);
 		pthread_mutex_unlock(&st->space_lock);

@@ -204,10 +204,11 @@ int wal_stream_stat(struct wal_stream *st, struct wal_stream_stat *ret)
 {
 	struct wal_stream_stat s = { 0 };
 	uint64_t begin = 0, end = 0, unused;
+	/* Of a stream whose directory can't be read the rest is still worth knowing, above all why. */
 	int result = disk_bytes(st, &s.disk_bytes);
-
-	if (result < 0)
+	if (result == -ENOMEM || result == -EMFILE || result == -ENFILE)
 		return result;
+	result = 0;
 	pthread_mutex_lock(&st->lock);
 	if (st->deleted)
 		result = -ENOENT;

@@ -78,7 +78,8 @@ int wal_txn_commit(struct wal_txn *txn, unsigned flags, uint64_t *ret_first_id, 
 	}
 	for (size_t i = 0; result == 0 && i < txn->count; i++) {
 		entries[i] = (struct iovec){ pos, txn->sizes[i] };
-		pos += txn->sizes[i];
+		if (pos) /* NULL if all are empty */
+			pos += txn->sizes[i];
 	}
 	if (result == 0 && txn->count > 0)
 		result = wal_stream_append_batch(txn->stream, entries, txn->count, flags, &first_id);

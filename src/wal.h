@@ -151,7 +151,7 @@ struct wal_options {
 	bool no_create;
 	/* How long to wait for a lock that another process holds, in milliseconds: one that is just closing the store gives it back in a moment. */
 	uint32_t lock_wait_ms;
-	/* Called for each event, from any thread, never with a lock held that a libwal call needs. `message` is one line without newline, valid during
+	/* Called for each event, from any thread. It must not call the library, as locks may be held. `message` is one line without newline, valid during
 	 * the call. NULL: silent. */
 	void (*log)(void *log_arg, enum wal_log_level level, const char *message);
 	void *log_arg;
@@ -234,7 +234,7 @@ enum wal_open_flags {
 
 /*
  * 0, or what is wrong with `name` as a stream's name: -EINVAL (empty, begins with '.', holds '/', or one of the names that the store keeps for
- * itself: LOCK, HEAD, checkpoints.log and their .tmp), -ENAMETOOLONG (over WAL_STREAM_NAME_MAX). Any other bytes are allowed.
+ * itself: LOCK, HEAD, checkpoints.log and the .tmp of the last two), -ENAMETOOLONG (over WAL_STREAM_NAME_MAX). Any other bytes are allowed.
  */
 int wal_stream_name_check(const char *name);
 

@@ -89,8 +89,8 @@ void workers_submit(struct workers *w, struct worker_task *task)
 	*w->tail = task;
 	w->tail = &task->next;
 	w->queued++;
-	/* One more thread that can't be had only makes the queue slower: there is always the first. */
-	if (w->queued > w->idle && w->count < w->count_max)
+	/* One more thread that can't be had only makes the queue slower: there is always the first. At the end whoever submits comes back for it. */
+	if (!w->ending && w->queued > w->idle && w->count < w->count_max)
 		start_thread(w);
 	pthread_cond_signal(&w->wake);
 	pthread_mutex_unlock(&w->lock);

@@ -492,7 +492,6 @@ static void index_that_does_not_agree(void **state)
 	make_segments(&p);
 	place_close(&p);
 	for (size_t i = 0; i < TEST_COUNT(cases); i++) {
-		print_message("case %zu\n", i);
 		put_index(&p, cases[i].ids, cases[i].count, cases[i].cut);
 		expect_all_segments(&p);
 	}

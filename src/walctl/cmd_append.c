@@ -87,29 +87,80 @@ static enum exit_code append_whole(const struct append *append)
 
 /* ---- One batch ---- */
 
+/* The beginning of a line that is longer than the buffer it is read into. */
+struct head {
+	char *data;
+	size_t size, capacity;
+};
+
+/* -EFBIG as soon as it is over `bytes_max`: input without a newline is not to be kept until there is no more memory. */
+static int head_add(struct head *head, const char *piece, size_t size, uint64_t bytes_max)
+{
+	if (size > bytes_max || head->size > bytes_max - size)
+		return -EFBIG;
+	if (size > head->capacity - head->size) {
+		size_t capacity = head->size + size < bytes_max / 2 ? 2 * (head->size + size) : bytes_max;
+		char *data = realloc(head->data, capacity);
+
+		if (!data)
+			return -ENOMEM;
+		head->data = data;
+		head->capacity = capacity;
+	}
+	memcpy(head->data + head->size, piece, size);
+	head->size += size;
+	return 0;
+}
+
+/* What is in the buffer goes into the transaction, and the beginning of a line that fills it into `head`. */
+static int add_buffered(struct wal_txn *txn, struct lines *lines, struct head *head)
+{
+	const char *line;
+	size_t size;
+	int r = 0;
+
+	while (r == 0 && lines_next(lines, &line, &size)) {
+		if (!head->size) {
+			r = wal_txn_add(txn, line, size);
+			continue;
+		}
+		r = head_add(head, line, size, WAL_ENTRY_SIZE_MAX);
+		if (r == 0)
+			r = wal_txn_add(txn, head->data, head->size);
+		head->size = 0;
+	}
+	if (r == 0 && lines_is_full(lines)) {
+		lines_take_rest(lines, &line, &size);
+		r = head_add(head, line, size, WAL_ENTRY_SIZE_MAX);
+	}
+	/* At the end the last line needs no newline, also where the buffer ended with it. */
+	if (r == 0 && lines->end && head->size)
+		r = wal_txn_add(txn, head->data, head->size);
+	return r;
+}
+
 static enum exit_code fill_txn(const struct append *append, struct wal_txn *txn)
 {
-	FILE *input = fdopen(dup(append->fd), "r");
+	struct lines lines;
+	struct head head = { 0 };
 	enum exit_code code = EXIT_OK;
-	char *line = NULL;
-	size_t capacity = 0;
-	ssize_t size;
-	int r;
+	int r = lines_init(&lines, append->fd);
 
-	if (!input)
-		return fail_input(append, -errno);
-	while (!code && (errno = 0, size = getline(&line, &capacity, input)) >= 0) {
-		if (size && line[size - 1] == '\n')
-			size--;
-		r = wal_txn_add(txn, line, (size_t)size);
+	if (r < 0)
+		return command_fail(append->command, r, "appending");
+	while (!code && !lines.end) {
+		r = lines_fill(&lines);
+		if (r < 0) {
+			code = fail_input(append, r);
+			break;
+		}
+		r = add_buffered(txn, &lines, &head);
 		if (r < 0)
 			code = command_fail(append->command, r, "line %zu of '%s'; nothing was appended", wal_txn_count(txn) + 1,
 					    append->input_name);
 	}
-	if (!code && (ferror(input) || errno))
-		code = fail_input(append, errno ? -errno : -EIO);
-	free(line);
-	fclose(input);
+	free(head.data);
+	lines_release(&lines);
 	return code;
 }
 

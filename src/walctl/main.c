@@ -79,6 +79,7 @@ int main(int argc, char **argv)
 	if (keep_standard_descriptors() < 0)
 		return EXIT_SYSTEM;
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file over the limit of its size then fails with EFBIG */
 	if (output_open(&output) < 0) {
 		fputs("walctl: out of memory\n", stderr);
 		return EXIT_SYSTEM;

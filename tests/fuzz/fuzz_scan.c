@@ -41,10 +41,35 @@ static void check_place(struct scan *scan, const uint8_t *data, size_t size, siz
 	CHECK(l.count == h.entry_count && l.bytes + (uint64_t)l.count * FRAME_LENGTH_BYTES == raw_size);
 }
 
+/* Of the valid frame there. */
+static enum frame_origin origin_at(const uint8_t *data, size_t at)
+{
+	struct frame_header h;
+
+	CHECK(frame_decode_header(data + at, &h) == FRAME_OK);
+	return frame_origin(&h, 0, at);
+}
+
+static bool any_of_ours(const uint8_t *data, size_t size)
+{
+	struct frame_header h;
+	uint8_t *raw;
+	uint64_t raw_size;
+
+	for (size_t at = 0; at < size; at++) {
+		if (data[at] != (FRAME_MAGIC & 0xff) || !fuzz_frame_at(data, size, at, &h, &raw, &raw_size))
+			continue;
+		free(raw);
+		if (origin_at(data, at) == FRAME_OURS)
+			return true;
+	}
+	return false;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint64_t found = 0, offset, from = 0, zeros_from = 0;
-	struct frame_header h, found_header;
+	struct frame_header h;
 	struct scan scan;
 
 	if (size < 1)
@@ -54,7 +79,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size--;
 	int fd = fuzz_memfd(data, size);
 	CHECK(scan_init(&scan, sys_real(), fd, 0, size, buffer) == 0);
-	/* Every place where the search may not stop but must, and the other way round. */
+	/* A copy of a frame that was written elsewhere is not one of this segment; one without a mark is, if there is none with one that holds. */
+	unsigned origins = 1u << FRAME_OURS | (any_of_ours(data, size) ? 0 : 1u << FRAME_PLAIN);
+	/* The search stops where it must and nowhere else. */
 	int result = scan_find(&scan, 0, 0, UINT64_MAX, &offset, &h);
 	for (size_t at = 0; at < size; at++) {
 		bool valid;
@@ -62,9 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (data[at] != (FRAME_MAGIC & 0xff) && at % 997 != 0)
 			continue;
 		check_place(&scan, data, size, at, &valid);
-		/* A copy of a frame that was written elsewhere is not one of this segment. */
-		if (!valid || at < from || frame_decode_header(data + at, &found_header) != FRAME_OK ||
-		    frame_origin(&found_header, 0, at) == FRAME_FOREIGN)
+		if (!valid || at < from || !(origins & 1u << origin_at(data, at)))
 			continue;
 		CHECK(result == 0 && offset == at, "%d, %zu, expected %zu", result, (size_t)offset, at);
 		found++;

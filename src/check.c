@@ -133,6 +133,8 @@ static void tell_meta(struct walk *w, const struct exam *x)
 	char file[NAME_SEGMENT_MAX];
 
 	name_meta(file, x->first_id);
+	if (x->meta_error)
+		tell_error(w, file, x->meta_error);
 	if (!x->meta_exists && x->end_id != UINT64_MAX)
 		tell(w, &(struct wal_finding){
 				.kind = WAL_FINDING_CACHE,

@@ -184,10 +184,12 @@ static int load_meta(struct exam *x)
 		return 0;
 	x->meta_exists = true;
 	/* It is a cache: that it can't be used must not keep the frames from being checked. */
-	if (fd < 0) {
+	if (fd == -ELOOP || fd == -EISDIR || fd == -EINVAL)
 		x->meta_differs = true;
+	else if (fd < 0)
+		x->meta_error = fd;
+	if (fd < 0)
 		return 0;
-	}
 	int result = sys->fstat(sys, fd, &sb);
 	uint64_t blocks = result == 0 ? (uint64_t)sb.st_size / META_BLOCK_BYTES : 0;
 	if (blocks > 0)
@@ -236,11 +238,12 @@ int exam_run(struct exam *x)
 		x->size = (uint64_t)sb.st_size;
 		result = scan_init(&f.scan, sys, fd, x->first_id, x->size, (size_t)x->env->opts.read_buffer);
 	}
-	f.scan.made_here = x->meta_exists;
+	f.scan.made_here = x->meta_exists && !x->meta_error && meta_is_blank(&x->meta, x->meta_map_size / META_BLOCK_BYTES);
 	if (result == 0) {
 		f.follows = x->meta.map_blocks > 0 && meta_cursor_seek(&f.cursor, &x->meta, META_BY_ID, x->first_id) == 0 &&
 			    f.cursor.block == 0;
-		if (x->meta_exists && !f.follows && x->size > 0)
+		/* The last segment's may not have got its first block yet. */
+		if (x->meta_exists && !f.follows && x->size > 0 && (x->meta_map_size > 0 || x->end_id != UINT64_MAX))
 			x->meta_differs = true;
 		result = run(&f);
 		/* Both must end together, where it matters. */

@@ -48,6 +48,7 @@ struct exam {
 
 	/* the sidecar */
 	bool meta_exists;
+	int meta_error; /* why it could not be opened */
 	uint64_t meta_end_id;	  /* behind the last entry that it tells of; 0: unknown */
 	uint64_t durable;	  /* what its last intact block says */
 	bool meta_differs;	  /* it tells something else than the frames do, or is not intact: */

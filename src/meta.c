@@ -29,6 +29,15 @@ bool meta_block_valid(const uint8_t block[META_BLOCK_BYTES], uint64_t segment_id
 	       get_le32(block + META_OFF_CRC) == crc32_update(0, block + META_OFF_SEGMENT, META_BLOCK_BYTES - META_OFF_SEGMENT);
 }
 
+bool meta_is_blank(const struct meta_view *view, uint64_t blocks)
+{
+	for (uint64_t no = 0; no < blocks; no++) {
+		if (get_le32(view->map + no * META_BLOCK_BYTES) != 0)
+			return false;
+	}
+	return true;
+}
+
 void meta_block_header(const uint8_t block[META_BLOCK_BYTES], struct meta_pos *ret_pos, uint64_t *ret_durable)
 {
 	*ret_pos = (struct meta_pos){

@@ -131,6 +131,9 @@ enum meta_key {
 /* True if the block's magic, crc, segment and sizes hold. */
 bool meta_block_valid(const uint8_t block[META_BLOCK_BYTES], uint64_t segment_id);
 
+/* True if none of the first `blocks` mapped blocks was ever written: all have no magic. */
+bool meta_is_blank(const struct meta_view *view, uint64_t blocks);
+
 /* The state at the start of a block, and its `durable`. */
 void meta_block_header(const uint8_t block[META_BLOCK_BYTES], struct meta_pos *ret_pos, uint64_t *ret_durable);
 

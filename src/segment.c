@@ -205,7 +205,7 @@ static int write_meta(struct opening *o, int fd, const struct meta_view *old)
 	int result = scan_init(&scan, o->env->sys, o->segment->fd, o->segment->first_id, o->segment->size, (size_t)o->env->opts.read_buffer);
 
 	if (result == 0) {
-		scan.made_here = old != NULL;
+		scan.made_here = old && meta_is_blank(old, old->map_blocks);
 		struct meta_pos start = { .id = o->segment->first_id }, before;
 
 		/* Whatever the files' times are, those of the entries go up. */

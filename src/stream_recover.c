@@ -201,14 +201,13 @@ static int load_old_meta(struct recovery *rec)
 	struct stat sb;
 	void *data;
 
+	/* It is made only when the stream has turned out healthy: that it is there says something (scan.h). */
 	rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), read_only(rec) ? O_RDONLY : O_RDWR, 0);
-	rec->scan.made_here = rec->meta_fd >= 0;
-	if (rec->meta_fd == -ENOENT && !read_only(rec))
-		rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name, O_RDWR | O_CREAT, 0600);
 	if (rec->meta_fd < 0)
-		return read_only(rec) || rec->meta_fd == -ENOSPC || rec->meta_fd == -EDQUOT ? 0 : rec->meta_fd;
+		return read_only(rec) || rec->meta_fd == -ENOENT ? 0 : rec->meta_fd;
 	int result = rec->sys->fstat(rec->sys, rec->meta_fd, &sb);
 	uint64_t blocks = result == 0 ? (uint64_t)sb.st_size / META_BLOCK_BYTES : 0;
+	rec->scan.made_here = result == 0 && blocks == 0;
 	if (blocks == 0)
 		return result;
 	result = rec->sys->mmap(rec->sys, rec->meta_fd, blocks * META_BLOCK_BYTES, &data);
@@ -218,6 +217,7 @@ static int load_old_meta(struct recovery *rec)
 	rec->old = (struct meta_view){ .segment_id = rec->id, .map = data, .verified = calloc(1, blocks / 8 + 1) };
 	if (!rec->old.verified)
 		return -ENOMEM;
+	rec->scan.made_here = meta_is_blank(&rec->old, blocks);
 	while (blocks > 0 && !meta_block_valid(rec->old.map + (blocks - 1) * META_BLOCK_BYTES, rec->id))
 		blocks--;
 	rec->old.map_blocks = blocks;
@@ -585,7 +585,13 @@ static int replace_meta(struct recovery *rec)
 	const struct meta_writer *w = &rec->r.writer;
 	struct wal_stream *st = rec->st;
 	uint8_t block[META_BLOCK_BYTES];
-	int result = rec->meta_fd < 0 ? -ENOSPC : 0;
+	char name[NAME_SEGMENT_MAX];
+	int result = 0;
+
+	if (rec->meta_fd < 0)
+		rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), O_RDWR | O_CREAT, 0600);
+	if (rec->meta_fd < 0)
+		result = rec->meta_fd;
 
 	for (uint64_t no = rec->kept_blocks; no < w->block_no && result == 0; no++) {
 		ssize_t n = sys_pread_full(rec->sys, st->meta_fd, block, sizeof block, no * META_BLOCK_BYTES);
@@ -619,6 +625,14 @@ static int settle(struct recovery *rec)
 	st->touched = healthy;
 	if (healthy && replace_meta(rec) == 0)
 		return 0;
+	/* A damaged stream keeps the sidecar that it has, even if that is none. */
+	if (!read_only(rec) && st->meta_fd < 0) {
+		int fd = rec->sys->tmpfile(rec->sys, -1);
+
+		if (fd < 0)
+			return fd;
+		st->meta_fd = fd;
+	}
 	/* The temporary file, if it was needed, is the sidecar until the store is closed. */
 	if (st->meta_fd >= 0 && rec->kept_blocks > 0)
 		return sys_pwrite_full(rec->sys, st->meta_fd, rec->old.map, (size_t)rec->kept_blocks * META_BLOCK_BYTES, 0);

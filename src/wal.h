@@ -435,7 +435,8 @@ struct wal_entry_info {
 	uint64_t id;
 	uint64_t size;
 	int64_t time_ns; /* of the append, Unix time; strictly increasing with the id within a stream. Kept in a cache beside the log: entries
-			    written by ironwal, or whose cache was lost, get times near their segment's modification time */
+			    written by ironwal, or whose cache was lost, get times near their segment's modification time, and then they
+			    increase within the segment, and from one to the next as far as the files' times do */
 };
 
 /* O(log n), no payload is read. WAL_NOT_FOUND, WAL_PRUNED; -EBADMSG for an id whose frame is known to be damaged. May block on the disk. */

@@ -359,7 +359,7 @@ static void torn_ends_are_kept(void **state)
 	place_remove(&p);
 }
 
-/* Copied without its times, a store has files whose times are in any order; those of the entries increase all the same. */
+/* Copied without its times, a store has files whose times are in any order; within a segment those of the entries increase all the same. */
 static void segments_whose_times_run_backwards(void **state)
 {
 	static const uint64_t segments[] = { 0, 140, 279, 425, 571 };
@@ -382,6 +382,10 @@ static void segments_whose_times_run_backwards(void **state)
 	st = stream_open_or_fail(store, "orders");
 	wal_stream_bounds(st, NULL, &next, NULL);
 	for (uint64_t id = 0; id < next; id++) {
+		for (size_t i = 0; i < TEST_COUNT(segments); i++) {
+			if (id == segments[i])
+				before = INT64_MIN;
+		}
 		assert_int_equal(wal_stream_lookup(st, id, &info), 0);
 		if (info.time_ns <= before)
 			fail_msg("entry %" PRIu64 " is not later than the one before it", id);

@@ -427,6 +427,28 @@ next_reader_sees_it() {
 	[ "$(readlink "$s/.first")" = "$(entry 0)" ]
 }
 
+# What these do to the file after its data is accepted, so they say that they worked, and did.
+copies_with_attributes_make_one() {
+	new_stream
+	echo x >"$work/copied"
+	chmod 750 "$work/copied"
+	[ "$(id -u)" -ne 0 ] || chown 12:34 "$work/copied"
+	cp -p "$work/copied" "$s/new"
+	cp -a "$work/copied" "$s/new"
+	rsync -a --inplace "$work/copied" "$s/new"
+	holds 'x\n' 'x\n' 'x\n'
+	rm -f "$work/copied"
+}
+
+# Nobody has written, but the file has a size: the close commits it.
+truncate_to_a_size_makes_one() {
+	new_stream
+	truncate -s 5 "$s/new"
+	holds '\0\0\0\0\0'
+	truncate -s 0 "$s/new"
+	has_entries 1
+}
+
 everything_is_there_after_a_remount() {
 	(cd "$mnt" && find . -name '0*' -type f -exec sha256sum {} + | sort) >"$work/before"
 	[ -s "$work/before" ]
@@ -462,6 +484,8 @@ all_ways() {
 	check "$1fsync of directories and entries" fsync_of_the_directory
 	check "$1the id is read back" id_can_be_read_back
 	check "$1the next reader sees it" next_reader_sees_it
+	check "$1cp -p, cp -a, rsync -a --inplace" copies_with_attributes_make_one
+	check "$1truncate to a size" truncate_to_a_size_makes_one
 }
 
 mount_at_start

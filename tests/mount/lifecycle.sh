@@ -295,6 +295,107 @@ sharded_store() {
 	within 60 "$WALCTL" sync "$work/sharded"
 }
 
+unmounted_at_once() {
+	local i
+
+	for ((i = 0; i < 30; i++)); do
+		timeout 60 "$WALFS" "$store" "$mnt"
+		note_background_pid
+		fusermount3 -u "$mnt"
+		background_ends
+	done
+}
+
+# Files of the store that took the numbers 0 to 2 would be replaced by /dev/null, the lock too.
+without_standard_descriptors() {
+	"$WALFS" "$store" "$mnt" <&- >&- 2>&-
+	note_background_pid
+	walfs_says 1 "open for writing by process $(cat "$work/background.pid")" "$store" "$work/other"
+	fusermount3 -u "$mnt"
+	background_ends
+}
+
+# What is inherited and would be in the way: a limit of file sizes, a blocked signal, a descriptor.
+odd_parents() {
+	(ulimit -f 100 && "$WALFS" "$store" "$mnt")
+	note_background_pid
+	fails dd if=/dev/zero of="$mnt/s/new" bs=1M count=5
+	echo fits >"$mnt/s/new"
+	[ "$(cat "$mnt/s/.last")" = fits ]
+	fusermount3 -u "$mnt"
+	background_ends
+	WALFS=env run_walfs --block-signal=USR1 "$WALFS" -f "$store" "$mnt"
+	within 60 mountpoint -q "$mnt"
+	kill -TERM "$(walfs_pid)"
+	walfs_ends 0
+	("$WALFS" "$store" "$mnt") 3>&1 | timeout 60 cat
+	note_background_pid
+	fusermount3 -u "$mnt"
+	background_ends
+}
+
+# It waits for the lock when its parent is killed, as at a prompt; then it gets the lock.
+abandoned_while_it_opens() {
+	local parent child
+
+	mkfifo "$work/release"
+	flock "$store/LOCK" cat "$work/release" &
+	within 60 fails flock -n "$store/LOCK" true
+	"$WALFS" "$store" "$mnt" &
+	parent=$!
+	within 60 pgrep -P "$parent" >"$work/background.pid"
+	child=$(cat "$work/background.pid")
+	kill -KILL "$parent"
+	gives 137 wait "$parent"
+	: >"$work/release"
+	within 60 fails kill -0 "$child"
+	rm "$work/background.pid" "$work/release"
+	nothing_mounted
+	mount_store
+	unmount
+}
+
+mounted_already() {
+	mount_store
+	walfs_says 32 "'$mnt' is already a mount of '$store': unmount it with 'fusermount3 -u $mnt'" "$store" "$mnt" -o ro
+	walfs_says 32 "is already a mount" "$store" "$mnt" -o ro,nonempty
+	unmount
+}
+
+ways_to_say_ro() {
+	local options
+
+	for options in ro ro=1 rw,ro=yes ro=0,ro; do
+		"$WALFS" "$store" "$mnt" -o "$options"
+		grep -F "$store $mnt fuse.walfs ro," /proc/self/mounts
+		fusermount3 -u "$mnt"
+	done
+	for options in rw ro=0 ro,rw ro=1,ro=0; do
+		"$WALFS" "$store" "$mnt" -o "$options"
+		note_background_pid
+		grep -F "$store $mnt fuse.walfs rw," /proc/self/mounts
+		fusermount3 -u "$mnt"
+		background_ends
+	done
+}
+
+# Nobody asked for `ro`, so the kernel does not know. In a mount namespace of its own.
+unwritable_store() {
+	local attempt
+
+	mount --bind "$store" "$store"
+	mount -o remount,bind,ro "$store"
+	"$WALFS" "$store" "$mnt"
+	[ "$(cat "$mnt/s/0")" = x ]
+	for attempt in "open-write $mnt/s/new" "open-rw $mnt/s/new" "open-write $mnt/s/0" "truncate $mnt/s/new 0" "create $mnt/s/x" \
+		"create $mnt/x" "mkfifo $mnt/s/x" "mkdir $mnt/x" "mkdir $mnt/s/x" "unlink $mnt/s/0" "rename $mnt/s/0 $mnt/s/9" \
+		"rename $mnt/s $mnt/t" "link $mnt/s/0 $mnt/s/9" "symlink x $mnt/s/y" "rmdir $mnt/s" "chmod $mnt/s/0 644" "utime $mnt/s/new"; do
+		# shellcheck disable=SC2086 # words, without spaces in them
+		refused EROFS $attempt
+	done
+	fusermount3 -u "$mnt"
+}
+
 # This script runs itself again in the namespace, for one case: lifecycle.sh --case FUNCTION WORK
 if [ "${1:-}" = --case ]; then
 	rmdir "$mnt"; rm -f "$log"; rmdir "$work"
@@ -334,4 +435,15 @@ fi
 check "-s, -d" one_thread_and_debug
 check "every option of the log" every_option_of_the_log
 check "a sharded store" sharded_store
+check "unmounted at once" unmounted_at_once
+check "descriptors 0 to 2 closed" without_standard_descriptors
+check "odd parents" odd_parents
+check "a parent that is killed too early" abandoned_while_it_opens
+check "mounted already: 32" mounted_already
+check "ro, rw, ro=1" ways_to_say_ro
+if [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null; then
+	check "a store that cannot be written" in_namespace unwritable_store
+else
+	skip "a store that cannot be written" "only root may, with mount namespaces"
+fi
 finish

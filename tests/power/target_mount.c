@@ -8,9 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "power.h"
+
+#define FUSE_SUPER_MAGIC 0x65735546
 
 struct mount {
 	struct target target;
@@ -201,6 +204,7 @@ static int mount_close(struct target *t)
 struct target *target_mount(const char *path, const char *sync)
 {
 	struct mount *m = malloc(sizeof *m);
+	struct statfs fs;
 
 	if (!m)
 		abort();
@@ -218,9 +222,13 @@ struct target *target_mount(const char *path, const char *sync)
 		},
 		.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 	};
-	if (m->fd >= 0)
+	/* A writer may come when the mount is gone already; the directory below it must stay empty. */
+	bool opened = m->fd >= 0, mounted = opened && fstatfs(m->fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
+	if (mounted)
 		return &m->target;
-	fprintf(stderr, "cannot open the mount: %s\n", strerror(errno));
+	fprintf(stderr, "cannot open the mount: %s\n", opened ? "nothing is mounted there" : strerror(errno));
+	if (opened)
+		close(m->fd);
 	free(m);
 	return NULL;
 }

@@ -16,6 +16,8 @@
 
 #define PROGRESS_STEP (1ull << 20)
 
+enum { SURVEYS_MAX = 10 };
+
 struct walk {
 	const struct wal_check *check;
 	bool repair;
@@ -359,15 +361,26 @@ static int check_files(struct walk *w)
 {
 	struct id_array index = { 0 };
 	uint64_t head = 0;
-	int result = sys_list(w->env.sys, w->dir_fd, visit_file, w);
+	int result = sys_list(w->env.sys, w->dir_fd, visit_file, w), index_result = 0, head_result = 0;
 
+	/* Of a store that another process writes, names and what the small files say must be of one moment. */
+	for (unsigned tries = 0; result == 0 && tries < SURVEYS_MAX; tries++) {
+		size_t before = w->files.count;
+
+		id_array_release(&index);
+		index_result = segindex_load(w->env.sys, w->dir_fd, &index);
+		head_result = headstate_load(w->env.sys, w->dir_fd, &head);
+		w->files.count = 0;
+		result = sys_list(w->env.sys, w->dir_fd, visit_segment, w);
+		if (w->files.count == before)
+			break;
+	}
 	if (result < 0) {
+		id_array_release(&index);
 		tell_error(w, NULL, result);
 		return result == -ENOMEM ? result : 0;
 	}
 	id_array_sort(&w->files);
-	int index_result = segindex_load(w->env.sys, w->dir_fd, &index);
-	int head_result = headstate_load(w->env.sys, w->dir_fd, &head);
 	drop_given_up(w);
 	check_index(w, index_result, &index);
 	check_head(w, head_result, head);

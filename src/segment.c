@@ -276,6 +276,9 @@ static int open_meta(struct opening *o, bool distrust)
 	const struct env *env = o->env;
 	char name[NAME_SEGMENT_MAX];
 	int fd = sys_open_regular(env->sys, o->dir_fd, name_meta(name, o->segment->first_id), O_RDONLY, 0);
+	/* One that is not there, or no file, is made anew. One that can't be opened just now is not lost for that. */
+	if (fd < 0 && fd != -ENOENT && fd != -ELOOP && fd != -EISDIR && fd != -EINVAL)
+		return fd;
 	int result = fd < 0 || distrust ? 0 : map_meta(o, fd);
 
 	if (result == 0)

@@ -29,6 +29,7 @@
 enum {
 	TORN_FILES_MAX = 10000,
 	REREADS_MAX = 3,
+	SURVEYS_MAX = 10,
 	CHECKED_BLOCKS_MAX = 512, /* of a sidecar at a clean open, which takes well below a millisecond */
 };
 
@@ -97,16 +98,37 @@ static int visit_file(void *arg, const char *name, unsigned char type)
 	return 0;
 }
 
-static int survey(struct recovery *rec)
+static int list_files(struct recovery *rec)
 {
+	rec->files.count = rec->metas.count = 0;
 	int result = sys_list(rec->sys, rec->dir_fd, visit_file, rec);
 
 	if (result < 0)
 		return error_set(rec->err, result, rec->st->name, "stream '%s': cannot list its directory: %s", rec->st->name,
 				 wal_strerror(result));
 	id_array_sort(&rec->files);
-	rec->index_result = segindex_load(rec->sys, rec->dir_fd, &rec->index);
-	rec->head_result = headstate_load(rec->sys, rec->dir_fd, &rec->head);
+	return 0;
+}
+
+static int survey(struct recovery *rec)
+{
+	int result = list_files(rec);
+	size_t before;
+
+	/* Of a store that another process writes, names and what the small files say must be of one moment. */
+	for (unsigned tries = 0; result == 0 && tries < SURVEYS_MAX; tries++) {
+		id_array_release(&rec->index);
+		rec->index_result = segindex_load(rec->sys, rec->dir_fd, &rec->index);
+		rec->head_result = headstate_load(rec->sys, rec->dir_fd, &rec->head);
+		if (!read_only(rec))
+			break;
+		before = rec->files.count;
+		result = list_files(rec);
+		if (rec->files.count == before)
+			break;
+	}
+	if (result < 0)
+		return result;
 	if (rec->files.count == 0 && rec->index_result == -ENOENT && rec->head_result == -ENOENT)
 		return WAL_NOT_FOUND;
 	return 0;
@@ -302,10 +324,24 @@ static bool blocks_are_bad(struct recovery *rec)
 	return result != WAL_END;
 }
 
+/* Of a store that another process writes the size is asked for again: it has to have what the sidecar tells of. */
+static int take_size_again(struct recovery *rec)
+{
+	struct stat sb;
+	int result = rec->fd < 0 ? 0 : rec->sys->fstat(rec->sys, rec->fd, &sb);
+
+	if (result == 0 && rec->fd >= 0 && (uint64_t)sb.st_size > rec->size)
+		rec->size = rec->scan.size = (uint64_t)sb.st_size;
+	return result;
+}
+
 static int begin_rebuild(struct recovery *rec)
 {
 	struct meta_pos pos;
 	int result = load_old_meta(rec);
+
+	if (result == 0 && read_only(rec))
+		result = take_size_again(rec);
 
 	if (result < 0)
 		return result;

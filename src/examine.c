@@ -243,7 +243,7 @@ int exam_run(struct exam *x)
 		f.follows = x->meta.map_blocks > 0 && meta_cursor_seek(&f.cursor, &x->meta, META_BY_ID, x->first_id) == 0 &&
 			    f.cursor.block == 0;
 		/* The last segment's may not have got its first block yet. */
-		if (x->meta_exists && !f.follows && x->size > 0 && (x->meta_map_size > 0 || x->end_id != UINT64_MAX))
+		if (x->meta_exists && !x->meta_error && !f.follows && x->size > 0 && (x->meta_map_size > 0 || x->end_id != UINT64_MAX))
 			x->meta_differs = true;
 		result = run(&f);
 		/* Both must end together, where it matters. */

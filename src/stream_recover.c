@@ -527,6 +527,9 @@ static int judge(struct recovery *rec, enum frame_fault fault, const struct fram
 			return result;
 		durable = result == 1;
 	}
+	/* Nothing of a damaged stream is cut: what would go may be what tells of the damage. The log ends there all the same. */
+	if (!durable && st->health != WAL_HEALTHY)
+		return 0;
 	if (!durable)
 		return end_log(rec, offset, fault);
 
@@ -825,8 +828,8 @@ static int rotation_was_given_up(struct recovery *rec)
 	rec->probe = false;
 	if (result == 0 && st->next_id > new_id) {
 		log_write(&rec->env->log, WAL_LOG_WARNING, "stream '%s': segment %020" PRIu64 ".wal is the empty rest of a rotation that was given up, %s",
-			  st->name, new_id, read_only(rec) ? "ignoring it" : "removed");
-		if (!read_only(rec))
+			  st->name, new_id, read_only(rec) || st->health != WAL_HEALTHY ? "ignoring it" : "removed");
+		if (!read_only(rec) && st->health == WAL_HEALTHY)
 			rec->sys->unlinkat(rec->sys, rec->dir_fd, name_segment(name, new_id), 0);
 		if (sealed) {
 			sys_close(rec->sys, &st->meta_fd);
@@ -837,7 +840,7 @@ static int rotation_was_given_up(struct recovery *rec)
 	}
 	if (result == 0 && !sealed && st->next_id < new_id)
 		result = missing_ids(rec, old_id, st->next_id, new_id);
-	else if (result == 0 && !sealed && !read_only(rec))
+	else if (result == 0 && !sealed && !read_only(rec) && st->health == WAL_HEALTHY)
 		result = cut_to_length(rec, old_id, st->active.end);
 	rec->sealed_below = 0;
 	rec->last_time = st->meta.at.last_time;

@@ -447,7 +447,7 @@ __attribute__((format(printf, 3, 4))) static void try_disk(struct bits *b, const
 	va_start(args, format);
 	vsnprintf(what, sizeof what, format, args);
 	va_end(args);
-	print_message("violation: %s: %s\n%s", what, b->why, b->logged.text ? b->logged.text : "");
+	print_message("# violation: %s: %s\n%s", what, b->why, b->logged.text ? b->logged.text : "");
 }
 
 /* The frame of a segment in which a byte is, and what a flip there may cost. */
@@ -525,7 +525,7 @@ static void flip_bits_of(struct bits *b, int stream, const char *name, unsigned 
 			try_disk(b, &toll, "%s%s/%s, byte %zu, bit %u", kind_names[b->kind], stream < 0 ? "" : stream_names[stream], name, at, bit);
 		}
 	}
-	print_message("%s%s/%s: %" PRIu64 " flips: %" PRIu64 " cost entries of their frame, %" PRIu64 " left the stream read-only, %" PRIu64
+	print_message("# %s%s/%s: %" PRIu64 " flips: %" PRIu64 " cost entries of their frame, %" PRIu64 " left the stream read-only, %" PRIu64
 		      " cut the last frame off, %" PRIu64 " violations\n",
 		      kind_names[b->kind], stream < 0 ? "" : stream_names[stream], name, b->flips - flips, b->with_loss - loss, b->read_only - read_only, b->cut - cut,
 		      b->violations - violations);
@@ -577,7 +577,7 @@ static void with_store(enum kind kind, void (*work)(struct bits *b))
 static void flip_contents(struct bits *b)
 {
 	for_files(b, flip_bits_of);
-	print_message("%" PRIu64 " bits flipped\n", b->flips);
+	print_message("# %" PRIu64 " bits flipped\n", b->flips);
 }
 
 static void every_bit_of_a_closed_store(void **state)
@@ -635,7 +635,7 @@ static void flip_bits_of_name(struct bits *b, int stream, const char *name, unsi
 static void flip_names(struct bits *b)
 {
 	for_files(b, flip_bits_of_name);
-	print_message("%" PRIu64 " names changed: %" PRIu64 " streams read-only\n", b->flips, b->read_only);
+	print_message("# %" PRIu64 " names changed: %" PRIu64 " streams read-only\n", b->flips, b->read_only);
 }
 
 static void every_bit_of_every_name(void **state)

@@ -517,11 +517,11 @@ static void report(struct sim *sim, const char *where, size_t at, size_t count)
 		memcpy(sim->first, sim->why, sizeof sim->first);
 	if (sim->silent || sim->violations > sim->violations_max)
 		return;
-	print_message("violation: %s\n", sim->why);
-	print_message("  %s before event %zu of %zu; script \"%s\", seed %" PRIu64 ", sync %d, compression %d, segment_size %" PRIu64 ", segment_entries %" PRIu64 "\n",
+	print_message("# violation: %s\n", sim->why);
+	print_message("#   %s before event %zu of %zu; script \"%s\", seed %" PRIu64 ", sync %d, compression %d, segment_size %" PRIu64 ", segment_entries %" PRIu64 "\n",
 		      where, at, count, w->script, w->seed, w->opts.sync, w->opts.compression, w->opts.segment_size, w->opts.segment_entries);
 	for (char *line = sim->logged.text, *end; line && (end = memchr(line, '\n', sim->logged.size - (size_t)(line - sim->logged.text)));) {
-		print_message("  log: %.*s\n", (int)(end - line), line);
+		print_message("#   log: %.*s\n", (int)(end - line), line);
 		line = (size_t)(end + 1 - sim->logged.text) < sim->logged.size ? end + 1 : NULL;
 	}
 }
@@ -727,7 +727,7 @@ static void finish(struct sim *sim, const char *what)
 {
 	uint64_t violations = sim->violations;
 
-	print_message("%s: %" PRIu64 " different states, %" PRIu64 " of them cut again while they were recovered, %" PRIu64
+	print_message("# %s: %" PRIu64 " different states, %" PRIu64 " of them cut again while they were recovered, %" PRIu64
 		      " torn tails, %" PRIu64 " violations\n",
 		      what, sim->states, sim->nested, sim->truncated, violations);
 	sim_free(sim);
@@ -803,7 +803,7 @@ static void random_states_of_long_workloads(void **state)
 	struct random random = { seed };
 
 	(void)state;
-	print_message("seed %" PRIu64 "\n", seed);
+	print_message("# seed %" PRIu64 "\n", seed);
 	while (sim->states + sim->nested < states && sim->violations < sim->violations_max)
 		random_attempt(sim, &random, &(struct attempt){ .states = STATES_PER_WORKLOAD });
 	finish(sim, "long workloads");
@@ -878,9 +878,9 @@ static void broken_disks_are_noticed(void **state)
 		uint64_t states = states_until_caught(broken[i].breakage, STATES_BROKEN_MAX, why);
 
 		if (states > 0)
-			print_message("%s: noticed after %" PRIu64 " states: %s\n", broken[i].what, states, why);
+			print_message("# %s: noticed after %" PRIu64 " states: %s\n", broken[i].what, states, why);
 		else
-			print_message("%s: NOT NOTICED\n", broken[i].what);
+			print_message("# %s: NOT NOTICED\n", broken[i].what);
 		missed += states == 0;
 	}
 	assert_int_equal(missed, 0);

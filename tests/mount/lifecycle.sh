@@ -317,14 +317,19 @@ without_standard_descriptors() {
 
 # What is inherited and would be in the way: a limit of file sizes, a blocked signal, a descriptor.
 odd_parents() {
+	local program=$WALFS
+
 	(ulimit -f 100 && "$WALFS" "$store" "$mnt")
 	note_background_pid
-	fails dd if=/dev/zero of="$mnt/s/new" bs=1M count=5
-	echo fits >"$mnt/s/new"
-	[ "$(cat "$mnt/s/.last")" = fits ]
+	mkdir "$mnt/limited"
+	fails dd if=/dev/zero of="$mnt/limited/new" bs=1M count=5
+	echo fits >"$mnt/limited/new"
+	[ "$(cat "$mnt/limited/0")" = fits ]
 	fusermount3 -u "$mnt"
 	background_ends
-	WALFS=env run_walfs --block-signal=USR1 "$WALFS" -f "$store" "$mnt"
+	WALFS=$(command -v env)
+	run_walfs --block-signal=USR1 "$program" -f "$store" "$mnt"
+	WALFS=$program
 	within 60 mountpoint -q "$mnt"
 	kill -TERM "$(walfs_pid)"
 	walfs_ends 0
@@ -388,8 +393,8 @@ unwritable_store() {
 	"$WALFS" "$store" "$mnt"
 	[ "$(cat "$mnt/s/0")" = x ]
 	for attempt in "open-write $mnt/s/new" "open-rw $mnt/s/new" "open-write $mnt/s/0" "truncate $mnt/s/new 0" "create $mnt/s/x" \
-		"create $mnt/x" "mkfifo $mnt/s/x" "mkdir $mnt/x" "mkdir $mnt/s/x" "unlink $mnt/s/0" "rename $mnt/s/0 $mnt/s/9" \
-		"rename $mnt/s $mnt/t" "link $mnt/s/0 $mnt/s/9" "symlink x $mnt/s/y" "rmdir $mnt/s" "chmod $mnt/s/0 644" "utime $mnt/s/new"; do
+		"create $mnt/x" "mkfifo $mnt/s/x" "mkdir $mnt/x" "mkdir $mnt/s/x" "unlink $mnt/s/0" "rename $mnt/s/0 $mnt/s/x" \
+		"rename $mnt/s $mnt/t" "link $mnt/s/0 $mnt/s/x" "symlink x $mnt/s/y" "rmdir $mnt/s" "chmod $mnt/s/0 644" "utime $mnt/s/new"; do
 		# shellcheck disable=SC2086 # words, without spaces in them
 		refused EROFS $attempt
 	done

@@ -159,7 +159,8 @@ static void tell_meta(struct walk *w, const struct exam *x)
 /* Mends what the exam found, if that is wanted. */
 static int mend(struct walk *w, const struct exam *x)
 {
-	if (!w->repair || w->check->dry_run)
+	/* Without its sidecar, which is there but can't be opened just now, the times of the entries would be lost. */
+	if (!w->repair || w->check->dry_run || x->meta_error)
 		return 0;
 	if (repair_wanted(x, is_known, w)) {
 		w->mended = true;

@@ -238,7 +238,9 @@ int exam_run(struct exam *x)
 		x->size = (uint64_t)sb.st_size;
 		result = scan_init(&f.scan, sys, fd, x->first_id, x->size, (size_t)x->env->opts.read_buffer);
 	}
-	f.scan.made_here = x->meta_exists && !x->meta_error && meta_is_blank(&x->meta, x->meta_map_size / META_BLOCK_BYTES);
+	/* As at recovery. */
+	f.scan.made_here = x->meta_exists && !x->meta_error && x->durable == 0 &&
+			   (x->meta.map_blocks > 0 || meta_is_blank(&x->meta, x->meta_map_size / META_BLOCK_BYTES));
 	if (result == 0) {
 		f.follows = x->meta.map_blocks > 0 && meta_cursor_seek(&f.cursor, &x->meta, META_BY_ID, x->first_id) == 0 &&
 			    f.cursor.block == 0;

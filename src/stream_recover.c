@@ -243,6 +243,14 @@ static int load_old_meta(struct recovery *rec)
 	while (blocks > 0 && !meta_block_valid(rec->old.map + (blocks - 1) * META_BLOCK_BYTES, rec->id))
 		blocks--;
 	rec->old.map_blocks = blocks;
+	/* One that this library came upon has been synced since, and its sidecar says so. */
+	if (blocks > 0) {
+		struct meta_pos pos;
+		uint64_t durable;
+
+		meta_block_header(rec->old.map + (blocks - 1) * META_BLOCK_BYTES, &pos, &durable);
+		rec->scan.made_here = durable == 0;
+	}
 	return 0;
 }
 

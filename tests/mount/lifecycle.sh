@@ -295,15 +295,16 @@ sharded_store() {
 	within 60 "$WALCTL" sync "$work/sharded"
 }
 
+# One that does not end would keep the store from the next.
 unmounted_at_once() {
 	local i
 
-	for ((i = 0; i < 30; i++)); do
+	for ((i = 0; i < 60; i++)); do
 		timeout 60 "$WALFS" "$store" "$mnt"
 		note_background_pid
 		fusermount3 -u "$mnt"
-		background_ends
 	done
+	background_ends
 }
 
 # Files of the store that took the numbers 0 to 2 would be replaced by /dev/null, the lock too.

@@ -733,6 +733,9 @@ static int recover_active(struct recovery *rec, uint64_t id)
 	/* The ids of a file that is missing are not given out again. */
 	if (result == 0 && rec->lost_end > 0)
 		result = rebuild_gap(&rec->r, 0, rec->lost_end);
+	/* After an fdatasync that failed the kernel shows in memory what never reached the disk. */
+	if (result == 0 && rec->fd >= 0 && !read_only(rec) && rec->durable < rec->size && rec->sys->forget)
+		rec->sys->forget(rec->sys, rec->fd, rec->durable);
 	bool more = result == 0 && rec->lost_end == 0;
 	while (more) {
 		result = rebuild_frames(&rec->r, UINT64_MAX, &fault, &h);

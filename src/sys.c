@@ -164,6 +164,12 @@ static int real_tmpfile(struct sys *sys UNUSED, int dirfd)
 	return fd == -EOPNOTSUPP || fd == -EISDIR || fd == -ENOENT ? tmpfile_named(dirfd) : fd;
 }
 
+static void real_forget(struct sys *sys UNUSED, int fd, uint64_t offset)
+{
+	/* Only advice: where it is not taken, what was in memory is believed. */
+	(void)posix_fadvise(fd, (off_t)offset, 0, POSIX_FADV_DONTNEED);
+}
+
 static int64_t real_now(struct sys *sys UNUSED)
 {
 	struct timespec ts;
@@ -196,6 +202,7 @@ struct sys *sys_real(void)
 		.munmap = real_munmap,
 		.tmpfile = real_tmpfile,
 		.now = real_now,
+		.forget = real_forget,
 	};
 
 	return &real;

@@ -38,6 +38,7 @@ struct sys {
 	int (*munmap)(struct sys *sys, void *addr, size_t size);
 	int (*tmpfile)(struct sys *sys, int dirfd); /* an unlinked file for reading and writing in `dirfd`; -1 for dirfd: anywhere but in a store */
 	int64_t (*now)(struct sys *sys);	    /* nanoseconds of Unix time */
+	void (*forget)(struct sys *sys, int fd, uint64_t offset); /* what is cached of the file from there on and not dirty is read anew; NULL: no cache */
 };
 
 /* The real ones. The table is constant and shared. */

@@ -58,6 +58,9 @@ void stream_unref(struct wal_stream *st)
 void stream_free(struct wal_stream *st)
 {
 	sys_close(st->engine->env.sys, &st->meta_fd);
+	for (size_t i = 0; i < st->old_meta_fds.count; i++)
+		st->engine->env.sys->close(st->engine->env.sys, (int)st->old_meta_fds.ids[i]);
+	id_array_release(&st->old_meta_fds);
 	id_array_release(&st->segments);
 	pthread_cond_destroy(&st->changed);
 	pthread_cond_destroy(&st->turn);

@@ -118,6 +118,7 @@ struct wal_stream {
 	/* protected by meta_lock */
 	uint64_t meta_full;	     /* blocks written in full: never written again */
 	int meta_fd;		     /* >= 0: the sidecar is in this temporary file, for want of a better place */
+	struct id_array old_meta_fds; /* of segments that were sealed since: whoever had one pinned may still look there */
 	atomic_int_fast64_t meta_flushed_ns; /* when the last block was last written; read without the lock */
 };
 

@@ -59,7 +59,9 @@ int stream_view_open(struct wal_stream *st, uint64_t id, struct stream_view *vie
 		result = segcache_get(engine->segcache, &rq, &view->segment);
 		if (result < 0)
 			return result;
-		if (view->segment->active == rq.active) {
+		/* One opened by whoever came before the sidecar moved to a temporary file does not have its later blocks. */
+		bool current = view->segment->active == rq.active && (rq.meta_fd < 0 || view->segment->meta_fd == rq.meta_fd);
+		if (current) {
 			result = segment_view(&engine->env, view->segment, rq.active ? blocks : view->segment->blocks, &view->meta);
 			if (result < 0) {
 				segcache_put(engine->segcache, view->segment);

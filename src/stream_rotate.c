@@ -164,6 +164,13 @@ static int switch_over(struct rotation *r)
 	st->durable_id = r->id;
 	stream_advance(st);
 	result = id_array_push(&st->segments, r->id);
+	if (result == 0 && st->meta_fd >= 0) {
+		result = id_array_push(&st->old_meta_fds, (uint64_t)st->meta_fd);
+		if (result == 0)
+			st->meta_fd = -1;
+		else
+			st->segments.count--;
+	}
 	if (result == 0) {
 		struct meta_pos at = { .id = r->id, .last_time = st->meta.at.last_time };
 
@@ -174,7 +181,6 @@ static int switch_over(struct rotation *r)
 		st->active.durable_end = 0;
 		meta_writer_begin(&st->meta, r->id, &at, 0, st->meta.block);
 		st->meta_full = 0;
-		sys_close(r->sys, &st->meta_fd);
 	}
 	pthread_mutex_unlock(&st->lock);
 out:

@@ -180,7 +180,7 @@ static void no_room_shows_at_the_write(void **state)
 	random_fill(1, data, MEMORY_MAX);
 	tmpdir_make(&dir, "draft");
 	if (!mount_small(dir.path)) {
-		print_message("not allowed to mount a small tmpfs, so the full disk is not tried\n");
+		print_message("# not allowed to mount a small tmpfs, so the full disk is not tried\n");
 		tmpdir_remove(&dir);
 		free(data);
 		return;

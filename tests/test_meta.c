@@ -292,7 +292,7 @@ static void size_of_a_million_entries(void **state)
 			assert_int_equal(meta_writer_frame(&s.w, 1, 0, 132, s.w.at.last_time + deltas[i]), 0);
 			assert_int_equal(meta_writer_length(&s.w, 128), 0);
 		}
-		print_message("%.2f bytes an entry\n", (double)s.count * META_BLOCK_BYTES / 1000000);
+		print_message("# %.2f bytes an entry\n", (double)s.count * META_BLOCK_BYTES / 1000000);
 		assert_true((s.count + 1) * META_BLOCK_BYTES <= 12 * 1000000);
 		sidecar_release(&s);
 	}

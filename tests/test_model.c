@@ -656,7 +656,7 @@ static void all_combinations(enum wal_sync sync)
 	} segments[] = { { 0, 0 }, { 4096, 0 }, { 64 << 10, 7 } };
 	uint64_t seed = environment("WALFS_TEST_SEED", 20251);
 
-	print_message("seed %" PRIu64 "\n", seed);
+	print_message("# seed %" PRIu64 "\n", seed);
 	for (unsigned i = (unsigned)environment("WALFS_TEST_COMBINATION", 0); i < 4 * TEST_COUNT(segments); i++) {
 		struct wal_options opts = {
 			.sync = sync,
@@ -671,7 +671,7 @@ static void all_combinations(enum wal_sync sync)
 			.log = print_complaint,
 		};
 
-		print_message("sync %d, combination %u\n", sync, i);
+		print_message("# sync %d, combination %u\n", sync, i);
 		run(&opts, seed + 100 * (unsigned)sync + i);
 	}
 }

@@ -541,7 +541,7 @@ static void appends_share_a_slow_sync(void **state)
 	wal_stream_bounds(shared->st, NULL, &next, NULL);
 	assert_int_equal(next, GROUP_THREADS * GROUP_APPENDS);
 	unsigned syncs = atomic_load(&slow.fdatasyncs);
-	print_message("%d strict appends, %u fdatasyncs\n", GROUP_THREADS * GROUP_APPENDS, syncs);
+	print_message("# %d strict appends, %u fdatasyncs\n", GROUP_THREADS * GROUP_APPENDS, syncs);
 	assert_true(syncs >= GROUP_APPENDS);
 	assert_true(syncs <= GROUP_THREADS * GROUP_APPENDS / 4);
 	store_close_or_fail(shared->store);

@@ -345,7 +345,8 @@ abandoned_while_it_opens() {
 	local parent child
 
 	mkfifo "$work/release"
-	flock "$store/LOCK" cat "$work/release" &
+	(flock 9 && exec cat "$work/release") 9<"$store/LOCK" &
+	echo $! >"$work/holder.pid"
 	within 60 fails flock -n "$store/LOCK" true
 	"$WALFS" "$store" "$mnt" &
 	parent=$!
@@ -355,7 +356,7 @@ abandoned_while_it_opens() {
 	gives 137 wait "$parent"
 	: >"$work/release"
 	within 60 fails kill -0 "$child"
-	rm "$work/background.pid" "$work/release"
+	rm "$work/background.pid" "$work/holder.pid" "$work/release"
 	nothing_mounted
 	mount_store
 	unmount

@@ -3,7 +3,7 @@
  * One segment, open: the descriptor of its file, the map of its sidecar, and with WAL_READ_MMAP the map of the file itself if it is sealed.
  *
  * A sealed segment's sidecar is checked against it when it is opened, and made anew if it does not lead from the first id and offset 0 to the last id
- * and the end of the file. The active segment's sidecar is the stream's affair (stream_recover.c): the last block is in the stream's memory, and this file only maps
+ * and the end of the file. The active segment's sidecar is the stream's affair (recover_active.c): the last block is in the stream's memory, and this file only maps
  * the full ones before it.
  */
 #ifndef WAL_SEGMENT_H

@@ -140,7 +140,7 @@ struct segcache_request stream_segment_request(const struct wal_stream *st, size
 /* Pins the active segment: of this moment, unless the caller holds `writing` or `syncing`. No lock held. */
 int stream_pin_active(struct wal_stream *st, struct segment **ret_segment);
 
-/* ---- stream_recover.c ---- */
+/* ---- stream_recover.c, recover_active.c ---- */
 
 /*
  * Fills a new stream from its directory, see the comment there. WAL_NOT_FOUND if the directory is no stream's; -EBADMSG with WAL_ON_CORRUPTION_ERROR; other errors as

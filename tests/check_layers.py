@@ -19,7 +19,8 @@ LAYERS = [
     ["segment"],
     ["examine", "root", "segcache"],
     ["repair", "stream_impl"],
-    ["check", "draft", "iter", "reader", "stream", "stream_append", "stream_commit", "stream_read", "stream_recover", "stream_rotate",
+    ["recovery"],
+    ["check", "draft", "iter", "reader", "recover_active", "stream", "stream_append", "stream_commit", "stream_read", "stream_recover", "stream_rotate",
      "stream_space", "stream_stat", "txn"],
     ["store"],
 ]

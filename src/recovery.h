@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the two parts of opening a stream share: stream_recover.c brings what its directory holds to agreement, recover_active.c finds the end of the active
+ * segment.
+ */
+#ifndef WAL_RECOVERY_H
+#define WAL_RECOVERY_H
+
+#include "rebuild.h"
+#include "stream_impl.h"
+
+struct recovery {
+	struct wal_stream *st;
+	const struct env *env;
+	struct sys *sys;
+	struct wal_error *err;
+	int dir_fd;
+
+	/* what the directory holds */
+	struct id_array files;
+	struct id_array metas;
+	struct id_array index;
+	int index_result; /* of loading it */
+	uint64_t head;
+	int head_result;
+
+	/* the active segment */
+	uint64_t id;
+	int fd;
+	uint64_t size;
+	int64_t mtime;
+	int64_t last_time; /* of the entry before it, if that is known */
+	int meta_fd;
+	struct meta_view old; /* the sidecar as it was, mapped: as many blocks as are of use */
+	uint64_t old_size;    /* of the map */
+	bool old_bad;	      /* they don't lead from one to the next */
+	uint64_t durable;     /* it says that the segment is durable so far */
+	uint64_t kept_blocks; /* of it; the new ones follow, in st->meta_fd as long as it is not clear what becomes of them */
+	struct scan scan;
+	struct rebuild r;
+	unsigned rereads; /* of the same place, read-only */
+	uint64_t lost_end; /* the active segment's file is missing, and held the ids below */
+	uint64_t sealed_below; /* the next segment's file is there, so what comes before its id had been durable */
+	bool probe;	  /* only find where the log ends: judge nothing, change nothing */
+};
+
+static inline bool recovery_is_read_only(const struct recovery *rec)
+{
+	return rec->env->opts.ro;
+}
+
+/*
+ * Finds the end of segment `id`, with a torn end set aside, and makes it the stream's active one. -EBADMSG if it is damaged and the store is not to be opened then.
+ */
+int recover_active(struct recovery *rec, uint64_t id);
+
+/* The stream can be read, no more, and `reason` says why; nothing of it is changed from now on. */
+void recovery_read_only(struct wal_stream *st, const char *reason);
+
+/* Damage that costs entries but does not keep others from being served: as on_corruption says. 0, or -EBADMSG if the store is not to be opened then. */
+int recovery_damage(struct recovery *rec, uint64_t offset, const char *text);
+
+#endif

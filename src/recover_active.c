@@ -58,8 +58,10 @@ static int load_old_meta(struct recovery *rec)
 
 	/* It is made only when the stream has turned out healthy: that it is there says something (scan.h). */
 	rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0);
+	/* What is no file in its place is no sidecar: it goes on in a temporary one. */
+	rec->old_bad = rec->meta_fd == -ELOOP || rec->meta_fd == -EISDIR || rec->meta_fd == -EINVAL;
 	if (rec->meta_fd < 0)
-		return recovery_is_read_only(rec) || rec->meta_fd == -ENOENT ? 0 : rec->meta_fd;
+		return recovery_is_read_only(rec) || rec->meta_fd == -ENOENT || rec->old_bad ? 0 : rec->meta_fd;
 	int result = rec->sys->fstat(rec->sys, rec->meta_fd, &sb);
 	uint64_t blocks = result == 0 ? (uint64_t)sb.st_size / META_BLOCK_BYTES : 0;
 	rec->scan.made_here = result == 0 && blocks == 0;

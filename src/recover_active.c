@@ -25,7 +25,7 @@
 enum {
 	TORN_FILES_MAX = 10000,
 	REREADS_MAX = 3,
-	CHECKED_BLOCKS_MAX = 512, /* of a sidecar at a clean open, which takes well below a millisecond */
+	CHECKED_BLOCKS_MAX = 128, /* of a sidecar at a clean open, which takes well below a millisecond */
 };
 
 /* ---- The sidecar ---- */

@@ -147,8 +147,9 @@ run_walfs() {
 	rm -f "$work/walfs.status" "$work/walfs.pid"
 	(
 		{ set +ex; } 2>/dev/null
+		# Whoever runs the tests may ignore a signal (nohup does), and walfs would go on ignoring it.
 		# shellcheck disable=SC2016 # for the inner shell
-		sh -c 'echo $$ >"$0"; exec "$@"' "$work/walfs.pid" "$WALFS" "$@"
+		sh -c 'echo $$ >"$0"; exec env --default-signal=HUP,INT,TERM "$@"' "$work/walfs.pid" "$WALFS" "$@"
 		echo $? >"$work/walfs.status.tmp"
 		mv "$work/walfs.status.tmp" "$work/walfs.status"
 	) >>"$log" 2>&1 </dev/null &

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The bounded set of open segments: over the files of a real store. */
+#include "segcache.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "options.h"
+#include "stores.h"
+#include "test.h"
+#include "tmpdir.h"
+
+enum {
+	SEGMENTS = 12,
+	EACH = 5,
+	LIMIT = 8,
+	THREADS = 6,
+	ROUNDS = 300,
+};
+
+struct place {
+	struct tmpdir dir;
+	struct env env;
+	struct segcache *cache;
+};
+
+static void make(struct place *p)
+{
+	struct wal_options opts = { .sync = WAL_SYNC_ASYNC };
+	char path[PATH_MAX];
+
+	tmpdir_make(&p->dir, "segcache");
+	tmpdir_path(&p->dir, "store", path);
+	struct wal_store *store = store_open_or_fail(path, &opts);
+	struct wal_stream *st = stream_open_or_fail(store, "s");
+	for (unsigned i = 0; i < SEGMENTS; i++) {
+		stream_fill(st, i * EACH, (i + 1) * EACH);
+		assert_int_equal(wal_stream_rotate(st), 0);
+	}
+	wal_stream_close(st);
+	store_close_or_fail(store);
+
+	p->env = (struct env){ .sys = sys_real(), .opts = { .max_open_segments = LIMIT } };
+	options_fill_defaults(&p->env.opts);
+	p->env.root_fd = p->env.sys->openat(p->env.sys, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+	assert_true(p->env.root_fd >= 0);
+	assert_int_equal(segcache_new(&p->env, &p->cache), 0);
+}
+
+static void end(struct place *p)
+{
+	segcache_free(p->cache);
+	sys_close(p->env.sys, &p->env.root_fd);
+	tmpdir_remove(&p->dir);
+}
+
+static struct segcache_request request(unsigned i)
+{
+	return (struct segcache_request){ .stream_key = 1, .stream_name = "s", .first_id = i * EACH, .end_id = (i + 1) * EACH, .before_id = i > 0 ? (i - 1) * EACH : 0, .meta_fd = -1 };
+}
+
+static struct segment *get(struct place *p, unsigned i)
+{
+	struct segcache_request rq = request(i);
+	struct segment *segment;
+
+	assert_int_equal(segcache_get(p->cache, &rq, &segment), 0);
+	assert_int_equal(segment->first_id, i * EACH);
+	return segment;
+}
+
+static void more_segments_than_may_be_open(void **state)
+{
+	struct place p;
+
+	(void)state;
+	make(&p);
+	size_t before = open_fd_count();
+	for (unsigned round = 0; round < 3; round++) {
+		for (unsigned i = 0; i < SEGMENTS; i++) {
+			segcache_put(p.cache, get(&p, i));
+			assert_true(segcache_count(p.cache) <= LIMIT);
+		}
+	}
+	assert_int_equal(segcache_count(p.cache), LIMIT);
+	assert_true(open_fd_count() <= before + LIMIT);
+	end(&p);
+}
+
+/* Used again it is the same one; forgotten it is opened anew, while who has it goes on. */
+static void forgotten_while_pinned(void **state)
+{
+	struct place p;
+
+	(void)state;
+	make(&p);
+	struct segment *first = get(&p, 3);
+	struct segment *again = get(&p, 3);
+	assert_ptr_equal(first, again);
+	segcache_put(p.cache, again);
+	segcache_forget(p.cache, 1, 3 * EACH);
+	struct segment *anew = get(&p, 3);
+	assert_ptr_not_equal(first, anew);
+	assert_true(first->fd >= 0 && first->size == anew->size);
+	assert_int_equal(segcache_count(p.cache), 2);
+	segcache_put(p.cache, first);
+	assert_int_equal(segcache_count(p.cache), 1);
+	segcache_put(p.cache, anew);
+	end(&p);
+}
+
+/* A segment that can't be opened takes no place. */
+static void segment_that_is_missing(void **state)
+{
+	struct segcache_request rq = { .stream_key = 1, .stream_name = "s", .first_id = 1000, .end_id = 1001, .meta_fd = -1 };
+	struct segment *segment;
+	struct place p;
+
+	(void)state;
+	make(&p);
+	for (unsigned i = 0; i < 2 * LIMIT; i++)
+		assert_int_equal(segcache_get(p.cache, &rq, &segment), -EBADMSG);
+	assert_int_equal(segcache_count(p.cache), 0);
+	end(&p);
+}
+
+struct user {
+	struct place *p;
+	unsigned seed;
+	atomic_bool *over;
+};
+
+static void *use(void *arg)
+{
+	struct user *u = arg;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		u->seed = u->seed * 1103515245 + 12345;
+		unsigned which = (u->seed >> 16) % SEGMENTS;
+		struct segcache_request rq = request(which);
+		struct segment *segment;
+
+		if (segcache_get(u->p->cache, &rq, &segment) != 0 || segment->first_id != which * EACH || segcache_count(u->p->cache) > LIMIT) {
+			atomic_store(u->over, true);
+			return NULL;
+		}
+		if (i % 17 == 0)
+			segcache_forget(u->p->cache, 1, which * EACH);
+		segcache_put(u->p->cache, segment);
+	}
+	return NULL;
+}
+
+static void many_users(void **state)
+{
+	pthread_t threads[THREADS];
+	struct user users[THREADS];
+	atomic_bool over = false;
+	struct place p;
+
+	(void)state;
+	make(&p);
+	for (unsigned i = 0; i < THREADS; i++) {
+		users[i] = (struct user){ &p, i * 7919 + 1, &over };
+		assert_int_equal(pthread_create(&threads[i], NULL, use, &users[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_false(over);
+	end(&p);
+}
+
+static void *get_one(void *arg)
+{
+	struct place *p = arg;
+	struct segcache_request rq = request(LIMIT);
+	struct segment *segment;
+
+	return segcache_get(p->cache, &rq, &segment) == 0 ? segment : NULL;
+}
+
+/* All in use: who wants one more gets it as soon as one is given back. */
+static void all_in_use(void **state)
+{
+	struct segment *held[LIMIT];
+	pthread_t thread;
+	struct place p;
+	void *got;
+
+	(void)state;
+	make(&p);
+	for (unsigned i = 0; i < LIMIT; i++)
+		held[i] = get(&p, i);
+	assert_int_equal(pthread_create(&thread, NULL, get_one, &p), 0);
+	segcache_put(p.cache, held[0]);
+	assert_int_equal(pthread_join(thread, &got), 0);
+	assert_non_null(got);
+	assert_int_equal(segcache_count(p.cache), LIMIT);
+	segcache_put(p.cache, got);
+	for (unsigned i = 1; i < LIMIT; i++)
+		segcache_put(p.cache, held[i]);
+	end(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(more_segments_than_may_be_open),
+		cmocka_unit_test(forgotten_while_pinned),
+		cmocka_unit_test(segment_that_is_missing),
+		cmocka_unit_test(many_users),
+		cmocka_unit_test(all_in_use),
+	};
+
+	return TEST_RUN(tests);
+}

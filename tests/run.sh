@@ -53,6 +53,7 @@ missing_packages() {
 	command -v fusermount3 >/dev/null || echo fuse3
 	command -v python3 >/dev/null || echo python3
 	command -v perl >/dev/null || echo perl
+	command -v pgrep >/dev/null || echo procps
 	command -v rsync >/dev/null || echo rsync
 	command -v mount >/dev/null || echo mount
 	command -v shellcheck >/dev/null || echo shellcheck

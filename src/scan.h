@@ -15,7 +15,7 @@
  *
  * A later frame has to be searched for, and an entry may hold anything, copies of segments too. So of the frames found by searching only those count whose mark says
  * that they were written there; and those without any mark where ironwal was writing. That is where the frame right before the bad bytes has none either; and
- * if there is none before, where no frame behind them is marked for its place and nothing says that this library has had the segment.
+ * if there is none before, where no frame behind them is marked for its place and nothing says that this library made the segment.
  */
 #ifndef WAL_SCAN_H
 #define WAL_SCAN_H
@@ -32,7 +32,7 @@ struct scan {
 	uint64_t size;	     /* bytes of the file that are looked at */
 	bool accepted;	     /* a frame was: see scan_accept() */
 	bool plain;	     /* the last one was ironwal's */
-	bool made_here;	     /* this library made the segment, or has had it open for writing: set by who knows */
+	bool made_here;	     /* this library made the segment: its sidecar is there and was never told of a sync. Set by who has looked */
 	int marked_behind;   /* whether any frame is marked for its place, once it is known; -1: not yet */
 	uint8_t *buffer;
 	size_t capacity;

@@ -106,13 +106,14 @@ int wal_stream_offset_of(struct wal_stream *st, uint64_t id, uint64_t *ret_offse
 	if (id > next)
 		return WAL_NOT_FOUND;
 	if (first == next) {
-		/* Nothing is retained: the text ends where the active segment begins. */
+		/* Nothing was retained, so a segment began there, whatever was appended, sealed or pruned since. */
 		pthread_mutex_lock(&st->lock);
 		int result = complete_sums(st);
-		if (result == 0)
-			*ret_offset = st->sums[st->sums_count - 1];
+		ssize_t index = result == 0 ? id_array_find(&st->segments, id) : -1;
+		if (index >= 0)
+			*ret_offset = st->sums[index];
 		pthread_mutex_unlock(&st->lock);
-		return result;
+		return result == 0 && index < 0 ? WAL_PRUNED : result;
 	}
 	int result = extent_of(st, id < next ? id : next - 1, &begin, &end);
 	if (result == 0)

@@ -16,6 +16,12 @@ TAP_SKIP_ALL = re.compile(r"^1\.\.0 *# *skip\b *(.*)", re.I)
 SKIP_WITHOUT_FIXTURES = "no stores of the original"
 
 
+def last_words(test):
+    """What a failed test said last, so that whoever has only the summary knows why."""
+    lines = [line for line in (test.get("stderr") or test.get("stdout") or "").splitlines() if line.strip()]
+    return "".join(f"\n    | {line[:300]}" for line in lines[-8:])
+
+
 class Count:
     def __init__(self):
         self.passed, self.failed, self.skipped = 0, [], []
@@ -48,8 +54,10 @@ class Count:
                 self.passed += 1
             elif result == "SKIP":
                 self.skipped.append(f"{name}: {(test.get('stderr') or test.get('stdout') or '').strip()[-200:]}")
-        if result not in ("OK", "SKIP") and len(self.failed) == failed_before:
-            self.failed.append(f"{name}: {result}, exit status {test.get('returncode')}")
+        if result not in ("OK", "SKIP"):
+            if len(self.failed) == failed_before:
+                self.failed.append(f"{name}: {result}, exit status {test.get('returncode')}")
+            self.failed[-1] += last_words(test)
 
     def add_build(self, build):
         listed = sum(1 for _ in open(build / "tests.list"))

@@ -22,6 +22,7 @@ enum {
 	READERS = 4,
 	APPENDS = 150, /* of each appender, batches count as one */
 	BATCH = 3,
+	FIRST_APPENDS = 3,
 	GROUP_THREADS = 16,
 	GROUP_APPENDS = 20,
 	STREAMS = 20,
@@ -390,6 +391,52 @@ static void segments_of_one_entry(void **state)
 	free(shared);
 }
 
+static void name_stream(char name[32], unsigned no)
+{
+	snprintf(name, 32, "stream%02u", no);
+}
+
+static void *run_first_appends(void *arg)
+{
+	for (uint32_t n = 0; n < FIRST_APPENDS; n++)
+		append_one(arg, n);
+	return NULL;
+}
+
+/* The first entries come, and their segments are sealed, while someone asks where the empty stream's text ends. */
+static void empty_stream_that_begins_to_grow(void **state)
+{
+	enum { ROUNDS = 40 };
+	struct wal_options opts = { .segment_entries = 1, .sync = WAL_SYNC_ASYNC };
+	struct shared *shared = calloc(1, sizeof(*shared));
+	struct thread thread;
+	struct tmpdir dir;
+
+	(void)state;
+	assert_non_null(shared);
+	tmpdir_make(&dir, "threads");
+	shared->store = store_open_or_fail(dir.path, &opts);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		char name[32];
+		uint64_t offset, next;
+
+		name_stream(name, round);
+		shared->st = stream_open_or_fail(shared->store, name);
+		start_all(&thread, 1, shared, run_first_appends);
+		do {
+			offset = UINT64_MAX;
+			assert_int_equal(wal_stream_offset_of(shared->st, 0, &offset), 0);
+			assert_int_equal(offset, 0);
+			wal_stream_bounds(shared->st, NULL, &next, NULL);
+		} while (next < FIRST_APPENDS);
+		join_all(&thread, 1);
+		wal_stream_close(shared->st);
+	}
+	store_close_or_fail(shared->store);
+	tmpdir_remove(&dir);
+	free(shared);
+}
+
 /* ---- Many streams ---- */
 
 static size_t segment_fd_count(void)
@@ -406,11 +453,6 @@ static size_t segment_fd_count(void)
 		count += strstr(target, ".wal") != NULL && strstr(target, "walfs-threads") != NULL;
 	}
 	return count;
-}
-
-static void name_stream(char name[32], unsigned no)
-{
-	snprintf(name, 32, "stream%02u", no);
 }
 
 static void *run_rover(void *arg)
@@ -696,6 +738,7 @@ int main(void)
 		cmocka_unit_test(one_stream_with_batches_synced),
 		cmocka_unit_test(one_async_stream_with_durable_appends),
 		cmocka_unit_test(segments_of_one_entry),
+		cmocka_unit_test(empty_stream_that_begins_to_grow),
 		cmocka_unit_test(more_streams_than_segments_may_be_open),
 		cmocka_unit_test(appends_share_a_slow_sync),
 		cmocka_unit_test(closed_with_operations_in_flight),

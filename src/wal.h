@@ -143,7 +143,8 @@ struct wal_options {
 	uint64_t write_buffer;
 	/* Bytes that iterators and large reads fetch at a time, each. 0: 256 KiB. 4 KiB to 1 GiB. */
 	uint64_t read_buffer;
-	/* A new store gets the streams shard_00 … ; an existing one must have just these. 0: named streams, or whatever the store has. At most 65535. */
+	/* A new store gets the streams shard_00 … and is *sharded*: see "Sharded stores". An existing one must have just these. 0: whatever the store
+	 * has; a new one has named streams. At most 65535. */
 	uint32_t shards;
 	/* Open read-only: nothing on disk is changed, no lock is taken, a store that another process writes is seen as it stood at open. */
 	bool ro;
@@ -194,7 +195,8 @@ struct wal_store;
  *	-ENOTEMPTY	a non-empty directory that is no store (nothing in it was changed)
  *	-EBUSY		open for writing elsewhere; err->pid says by whom
  *	-EBADMSG	damage, with WAL_ON_CORRUPTION_ERROR
- *	-EINVAL		an option out of range; `shards` is not what the store has
+ *	-EINVAL		an option out of range; `shards` is not what the store has; shards are missing that the checkpoints tell of (opened with `ro`, such
+ *			a store shows the streams there are, and is not sharded)
  * A store that cannot be written (a read-only medium, another user's) is opened read-only, and one line of the log says so: see wal_store_options()->ro.
  * A stream that cannot be opened at all is there with WAL_READONLY, and the reason in its struct wal_stream_stat.
  * Blocks on the disk; syncs what recovery changed. *ret_store belongs to the caller, who ends it with wal_store_close().
@@ -234,7 +236,7 @@ enum wal_open_flags {
 
 /*
  * 0, or what is wrong with `name` as a stream's name: -EINVAL (empty, begins with '.', holds '/', or one of the names that the store keeps for
- * itself: LOCK, HEAD, checkpoints.log and the .tmp of the last two), -ENAMETOOLONG (over WAL_STREAM_NAME_MAX). Any other bytes are allowed.
+ * itself: LOCK, HEAD, HEAD.tmp, and whatever begins with checkpoints.log), -ENAMETOOLONG (over WAL_STREAM_NAME_MAX). Any other bytes are allowed.
  */
 int wal_stream_name_check(const char *name);
 
@@ -242,6 +244,7 @@ int wal_stream_name_check(const char *name);
  * A handle on stream `name`; close it with wal_stream_close(). Handles are counted, all handles of a stream are the same pointer.
  *	-ENOENT		no such stream, and no WAL_CREATE	-EEXIST	  with WAL_EXCL, or a foreign file or directory is in the way
  *	-EINVAL, -ENAMETOOLONG	see wal_stream_name_check()	-EROFS	  creating in a read-only store
+ *	-EPERM		creating in a sharded store, or creating a shard's name (shard_00 …) in one that is not
  * Creating blocks: the stream is durable when it returns.
  */
 int wal_stream_open(struct wal_store *store, const char *name, unsigned flags, struct wal_stream **ret_stream, struct wal_error *err);
@@ -253,6 +256,8 @@ void wal_stream_close(struct wal_stream *stream);
  * Deletes a stream that has no entries, durably. Handles that are still open get -ENOENT from then on. Blocks.
  *	-ENOENT		no such stream		-ENOTEMPTY	it has entries, or files that are not the store's own
  *	-EROFS		read-only store		-EIO		it is not healthy, so what it seems to hold may not be all
+ *	-EPERM		a shard
+ * Checkpoints that name the stream forget it: another stream of its name is not what they tell of.
  */
 int wal_stream_delete(struct wal_store *store, const char *name);
 
@@ -317,6 +322,16 @@ int wal_stream_sync(struct wal_stream *stream);
  * In a read-only store nothing ever comes.
  */
 int wal_stream_wait(struct wal_stream *stream, uint64_t id, int timeout_ms);
+
+/*
+ * Drops every sealed segment whose entries are all below `id`, oldest first, durably; never the active one (wal_stream_rotate() first, to let go of all).
+ * Ids are never given out again. *ret_segments (may be NULL) says how many files were dropped, on failure too. Iterators get WAL_PRUNED for what is gone; open readers, and
+ * whoever reads just then, finish or get WAL_PRUNED. A crash leaves a part of it done, oldest first. Any `id` is allowed. Blocks for a few syncs and one more for each
+ * segment; appends are held up for the first few.
+ *	-EROFS	read-only store	   -EIO	 the stream is not healthy	-ENOENT	 it was deleted
+ * If removing a file fails it is tried again with the next prune, and what could not be removed may be there again after the next open.
+ */
+int wal_stream_prune(struct wal_stream *stream, uint64_t id, uint64_t *ret_segments);
 
 /* ---- Appending ------------------------------------------------------------------------------------------------------------------ */
 
@@ -444,7 +459,7 @@ int wal_stream_lookup(struct wal_stream *stream, uint64_t id, struct wal_entry_i
 
 /*
  * The stream as one text: all readable entries joined end to end. *ret_offset is where entry `id` begins in it, for `id` == next id where it
- * ends. Offsets count from the first entry retained when the store was opened, and do not move when entries are pruned. O(log n), but the first call on a stream
+ * ends. Offsets count from the first entry retained when the first was asked for, and do not move when entries are pruned. O(log n), but the first call on a stream
  * reads the index of every segment. WAL_NOT_FOUND, WAL_PRUNED. May block on the disk.
  */
 int wal_stream_offset_of(struct wal_stream *stream, uint64_t id, uint64_t *ret_offset);
@@ -535,6 +550,124 @@ int wal_reader_read(struct wal_reader *reader, void *data, size_t size, uint64_t
 
 /* NULL is allowed. */
 void wal_reader_close(struct wal_reader *reader);
+
+/* ---- Checkpoints ----------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * A checkpoint is a named, durable, consistent cut: for each stream the next id at one instant. An append that was acknowledged before wal_checkpoint_create() was called
+ * is in it, one submitted after it returned is not, and if an append is in it, so is every append, to any stream, that was acknowledged before that one was submitted.
+ *
+ * Ids are 1 to WAL_CHECKPOINT_ID_MAX bytes of any content. Checkpoints are ordered by their times, which are made to increase. What is kept in memory of each is its id
+ * and a few words.
+ */
+#define WAL_CHECKPOINT_ID_MAX 65535
+
+/* Entries of `stream` with an id below `next_id` are covered. */
+struct wal_cut {
+	const char *stream;
+	uint64_t next_id;
+};
+
+struct wal_checkpoint {
+	const void *id; /* followed by a NUL that does not count */
+	size_t id_size;
+	int64_t time_ns; /* when it was made, Unix time */
+	size_t cut_count;
+	const struct wal_cut *cuts; /* sorted by stream, bytewise; of a sharded store by shard */
+};
+
+/*
+ * Makes a checkpoint over all streams. First the cut is taken (no writer waits for that), then everything below it made durable whatever the sync mode, then the checkpoint
+ * recorded, then named as the latest: it is there only if all of that is durable. With an id that is in use the checkpoint moves here, or with WAL_EXCL in
+ * `flags`: -EEXIST. Several may be under way at once.
+ *	-EINVAL	 no id, or it is too long    -EROFS  read-only store	-EIO  a sync failed, now or earlier: the detail names the stream
+ *	-ENOSPC … the checkpoint is not there, one that had the id still is
+ * Blocks for the syncs.
+ */
+int wal_checkpoint_create(struct wal_store *store, const void *id, size_t id_size, unsigned flags, struct wal_error *err);
+
+/* The checkpoint, as one allocation that the caller frees with free(3). WAL_NOT_FOUND; -EBADMSG if its record is damaged. May read the disk. */
+int wal_checkpoint_load(struct wal_store *store, const void *id, size_t id_size, struct wal_checkpoint **ret_checkpoint);
+
+/*
+ * The one that was made last: the one that HEAD names, or if HEAD is missing, torn or names none that is there, the one with the latest time. As
+ * wal_checkpoint_load(); WAL_NOT_FOUND if there is none.
+ */
+int wal_checkpoint_latest(struct wal_store *store, struct wal_checkpoint **ret_checkpoint);
+
+/*
+ * All of them, from the oldest to the newest, as one allocation that the caller frees with free(3); cut_count and cuts are 0 and NULL: wal_checkpoint_load() has them.
+ * Does not read the disk.
+ */
+int wal_checkpoint_list(struct wal_store *store, struct wal_checkpoint **ret_checkpoints, size_t *ret_count);
+
+size_t wal_checkpoint_count(struct wal_store *store);
+
+/* A number that is another one after any checkpoint was made or removed; for caches over wal_checkpoint_list(). */
+uint64_t wal_checkpoint_version(struct wal_store *store);
+
+/* The cut of a stream. WAL_NOT_FOUND if the checkpoint knows none of that name. */
+int wal_checkpoint_find(const struct wal_checkpoint *checkpoint, const char *stream, uint64_t *ret_next_id);
+
+/* Removes it, durably. WAL_NOT_FOUND; -EROFS, -ENOSPC …: then it is still there. Blocks for a few syncs. */
+int wal_checkpoint_remove(struct wal_store *store, const void *id, size_t id_size);
+
+/* Keeps the `keep` newest, durably. *ret_removed (may be NULL). -EINVAL for 0; else as wal_checkpoint_remove(). */
+int wal_checkpoint_compact(struct wal_store *store, size_t keep, size_t *ret_removed);
+
+struct wal_prune_result {
+	size_t streams;	   /* of which something was dropped */
+	uint64_t segments; /* files dropped */
+};
+
+/*
+ * wal_stream_prune() of every stream to the checkpoint's ids; streams that the checkpoint does not know are left alone. *ret (may be NULL) is filled on failure
+ * too, and the first error returned after all were tried; `err` names the stream. WAL_NOT_FOUND if there is no such checkpoint.
+ */
+int wal_checkpoint_prune_before(struct wal_store *store, const void *id, size_t id_size, struct wal_prune_result *ret, struct wal_error *err);
+
+/* ---- Sharded stores -------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * A store made with `shards=N` has the N streams shard_00 … and no others, for ever: the number is what the directory shows, so it is read off at every open and compared
+ * with the option and with the checkpoints. A key (any bytes, none too) belongs to one shard: SipHash-1-3 of its length (8 bytes) and its bytes, modulo N, as ironwal does it
+ * on 64-bit machines. The functions below return -EINVAL for a store that is not sharded.
+ */
+
+/* How many shards the store has; 0: it is not sharded. */
+uint32_t wal_store_shards(const struct wal_store *store);
+
+/* The shard of a key among `shards` (> 0). */
+uint32_t wal_shard_of(const void *key, size_t key_size, uint32_t shards);
+
+/* The stream of a shard, as wal_stream_open() gives it. Its name is wal_stream_name(). -EINVAL also: there is no such shard. */
+int wal_shard_open(struct wal_store *store, uint32_t shard, struct wal_stream **ret_stream);
+
+/* wal_stream_append() to the key's shard. ret_shard and ret_id may be NULL. */
+int wal_shard_append(struct wal_store *store, const void *key, size_t key_size, const void *data, size_t size, unsigned flags, uint32_t *ret_shard,
+		     uint64_t *ret_id);
+
+/* One entry of wal_shard_append_batch(). */
+struct wal_keyed_entry {
+	const void *key;
+	size_t key_size;
+	const void *data;
+	size_t size;
+	/* out */
+	int result; /* as wal_stream_append_batch() returned for its shard's batch */
+	uint32_t shard;
+	uint64_t id; /* if result is 0 */
+};
+
+/*
+ * Appends each entry to the shard of its key, as one batch for each shard, in the order given; the shards' batches go in parallel. Atomic for each shard only: some may be
+ * committed while others fail. Returns 0 if all were, else the first error in the order of `entries`. -EINVAL if count is 0.
+ */
+int wal_shard_append_batch(struct wal_store *store, struct wal_keyed_entry *entries, size_t count, unsigned flags);
+
+/* wal_stream_append_batch() to the key's shard: atomic. ret_shard and ret_first_id may be NULL. */
+int wal_shard_append_batch_for_key(struct wal_store *store, const void *key, size_t key_size, const struct iovec *entries, size_t count, unsigned flags,
+				   uint32_t *ret_shard, uint64_t *ret_first_id);
 
 /* ---- Checking and repairing ----------------------------------------------------------------------------------------------------- */
 

@@ -33,6 +33,24 @@ char *name_damaged(char *buf, uint64_t first_id, unsigned n)
 	return buf;
 }
 
+char *name_checkpoints_torn(char *buf, unsigned n)
+{
+	snprintf(buf, NAME_SEGMENT_MAX, NAME_CHECKPOINTS_LOG ".torn.%u", n);
+	return buf;
+}
+
+char *name_checkpoints_damaged(char *buf, unsigned n)
+{
+	snprintf(buf, NAME_SEGMENT_MAX, NAME_CHECKPOINTS_LOG ".damaged.%u", n);
+	return buf;
+}
+
+char *name_shard(char *buf, unsigned shard)
+{
+	snprintf(buf, NAME_SEGMENT_MAX, "shard_%02u", shard);
+	return buf;
+}
+
 /* Digits up to the first other byte, at most ID_DIGITS of them; returns how many, 0 if there is none or they do not fit 64 bits. */
 static size_t scan_id(const char *text, uint64_t *ret_id)
 {
@@ -130,13 +148,8 @@ bool name_is_ours(const char *name)
 
 bool name_is_reserved(const char *name)
 {
-	static const char *const reserved[] = { NAME_LOCK, "HEAD", "HEAD" NAME_TMP_SUFFIX, "checkpoints.log", "checkpoints.log" NAME_TMP_SUFFIX };
-
-	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
-		if (strcmp(name, reserved[i]) == 0)
-			return true;
-	}
-	return false;
+	return strcmp(name, NAME_LOCK) == 0 || strcmp(name, NAME_HEAD) == 0 || strcmp(name, NAME_HEAD NAME_TMP_SUFFIX) == 0 ||
+	       skip_prefix(name, NAME_CHECKPOINTS_LOG);
 }
 
 int wal_stream_name_check(const char *name)

@@ -170,19 +170,14 @@ static int load_streams(struct wal_store *store, struct wal_error *err)
 	return result;
 }
 
-static void shard_name(char name[32], unsigned shard)
-{
-	snprintf(name, 32, "shard_%02u", shard);
-}
-
 /* The number of shard_NN streams, if they are numbered without gaps from 0. */
 static unsigned count_shards(struct wal_store *store)
 {
 	unsigned count = 0;
-	char name[32];
+	char name[NAME_SEGMENT_MAX];
 
 	for (;; count++) {
-		shard_name(name, count);
+		name_shard(name, count);
 		struct wal_stream *st = get_stream(store, name);
 		if (!st)
 			return count;
@@ -197,9 +192,9 @@ static bool is_unfinished(struct wal_store *store, unsigned shards)
 
 	for (unsigned i = 0; i < shards && empty; i++) {
 		uint64_t first, next;
-		char name[32];
+		char name[NAME_SEGMENT_MAX];
 
-		shard_name(name, i);
+		name_shard(name, i);
 		struct wal_stream *st = get_stream(store, name);
 		wal_stream_bounds(st, &first, &next, NULL);
 		empty = first == 0 && next == 0;
@@ -219,9 +214,9 @@ static int set_up_shards(struct wal_store *store, bool fresh, struct wal_error *
 	fresh = !store->engine.env.opts.ro && (fresh || (have < want && is_unfinished(store, have)));
 	for (unsigned i = have; fresh && i < want && result == 0; i++) {
 		struct wal_stream *st;
-		char name[32];
+		char name[NAME_SEGMENT_MAX];
 
-		shard_name(name, i);
+		name_shard(name, i);
 		result = wal_stream_open(store, name, WAL_CREATE, &st, err);
 		if (result == 0)
 			wal_stream_close(st);

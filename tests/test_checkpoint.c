@@ -847,6 +847,7 @@ static void a_sync_that_fails(const struct wal_options *opts, bool earlier)
 	struct wal_stream *st;
 	struct faultsys f;
 	struct place p = { .opts = *opts };
+	struct ckptfile file = { 0 };
 
 	tmpdir_make(&p.dir, "checkpoint");
 	faultsys_init(&f);
@@ -854,7 +855,7 @@ static void a_sync_that_fails(const struct wal_options *opts, bool earlier)
 	fill(&p, "good", 3);
 	fill(&p, "the bad one", 2);
 	create(&p, "before");
-	char *before = snapshot_take(p.dir.path);
+	ckptfile_add_from(&file, 2, p.store, "before", 6);
 	st = stream_open_or_fail(p.store, "the bad one");
 	if (earlier) {
 		faultsys_fail(&f, FAULT_FDATASYNC, 1, EIO);
@@ -874,6 +875,7 @@ static void a_sync_that_fails(const struct wal_options *opts, bool earlier)
 	assert_int_equal(wal_checkpoint_version(p.store), version);
 	expect_list(&p, "before");
 	expect_latest(&p, "before");
+	ckptfile_expect(&file, p.dir.path);
 	ckptfile_expect_head(p.dir.path, "before", 6);
 	wal_stream_close(st);
 	wal_store_close(p.store);
@@ -881,7 +883,7 @@ static void a_sync_that_fails(const struct wal_options *opts, bool earlier)
 	expect_list(&p, "before");
 	create(&p, "after"); /* opened again it is well */
 	expect_list(&p, "before after");
-	free(before);
+	ckptfile_release(&file);
 	place_remove(&p);
 }
 

@@ -23,7 +23,7 @@
 enum {
 	APPENDERS = 4,
 	PRUNERS = 2,
-	APPENDS = UNDER_TSAN ? 150 : 500, /* of each appender, batches count as one */
+	APPENDS = UNDER_TSAN ? 120 : 250, /* of each appender, batches count as one */
 	BATCH = 3,
 	TOTAL_MAX = APPENDERS * APPENDS * BATCH,
 	LAG = 150, /* how far behind the end readers look */

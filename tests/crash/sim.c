@@ -10,6 +10,7 @@
  *
  *	WALFS_TEST_SEED		another seed; the one in use is printed
  *	WALFS_CRASH_STATES	how many random states (default 8000)
+ *	WALFS_TEST_ONLY		only tests whose name matches this (*, ?)
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -327,7 +328,9 @@ static struct wal_store *open_state(struct sim *sim, bool read_only, int *ret_re
 	opts.log = logged_write;
 	opts.log_arg = &sim->logged;
 	*ret_result = store_open(&sim->disk.sys, STORE_PATH, &opts, &store, &err);
-	if (*ret_result < 0 && (!read_only || *ret_result != -ENOENT))
+	/* Of a store whose making was interrupted. */
+	bool unfinished = *ret_result == -ENOENT || (*ret_result == -EINVAL && sim->w->sharded);
+	if (*ret_result < 0 && (!read_only || !unfinished))
 		violated(sim, "the store cannot be opened%s: %s", read_only ? " read-only" : "", err.message);
 	return store;
 }
@@ -734,6 +737,9 @@ static void start_disk(struct sim *sim, struct powercut *pc, struct expected *x)
 	memfs_reset(&sim->disk);
 	powercut_init(pc, &sim->disk, &sim->w->trace);
 	expected_init(x);
+	/* An open makes them. */
+	for (unsigned slot = 0; slot < SLOTS && sim->w->sharded; slot++)
+		x->slots[slot].exists = MAYBE;
 }
 
 static void one_further(struct powercut *pc, struct expected *x)
@@ -899,19 +905,58 @@ static const char *const small_scripts[] = {
 	"0clees",
 };
 
+/* The same for what is no append. */
+static const char *const small_cut_scripts[] = {
+	"0caraPaara",
+	"0cararbpaPka",
+	"0caCaMarRa",
+	"0carCaraCfQ",
+	"0caC1ca0anM",
+	"0caCPx0caEaC",
+	"0ca1caCaCRRRCa",
+};
+
+static const char *const small_shard_scripts[] = {
+	"yCa",
+	"arCyPfa",
+};
+
+static void attempt_small(struct sim *sim, const char *const *scripts, size_t count, enum script_kind kind)
+{
+	for (unsigned sync = 0; sync < 3; sync++) {
+		for (size_t i = 0; i < count; i++) {
+			struct attempt a = { .script = scripts[i], .seed = base_seed() + i, .size_max = 700, .kind = kind, .opts = { .sync = sync, .segment_size = 4096 } };
+
+			sim_attempt(sim, &a);
+		}
+	}
+}
+
 static void all_states_of_small_workloads(void **state)
 {
 	struct sim *sim = sim_new(base_seed(), 5);
 
 	(void)state;
-	for (unsigned sync = 0; sync < 3; sync++) {
-		for (size_t i = 0; i < TEST_COUNT(small_scripts); i++) {
-			struct attempt a = { .script = small_scripts[i], .seed = base_seed() + i, .size_max = 700, .opts = { .sync = sync, .segment_size = 4096 } };
-
-			sim_attempt(sim, &a);
-		}
-	}
+	attempt_small(sim, small_scripts, TEST_COUNT(small_scripts), SCRIPT_APPENDS);
 	finish(sim, "small workloads");
+}
+
+static void all_states_of_small_prunes_and_checkpoints(void **state)
+{
+	struct sim *sim = sim_new(base_seed(), 5);
+
+	(void)state;
+	attempt_small(sim, small_cut_scripts, TEST_COUNT(small_cut_scripts), SCRIPT_CHECKPOINTS);
+	finish(sim, "small workloads with prunes and checkpoints");
+}
+
+static void all_states_of_small_sharded_stores(void **state)
+{
+	struct sim *sim = sim_new(base_seed(), 5);
+
+	(void)state;
+	attempt_small(sim, small_shard_scripts, TEST_COUNT(small_shard_scripts), SCRIPT_SHARDS);
+	finish(sim, "small sharded stores");
 }
 
 /* Options that make for many rotations, or few, and all modes. */
@@ -956,6 +1001,29 @@ static void random_states_of_long_workloads(void **state)
 	finish(sim, "long workloads");
 }
 
+static void random_states_with(enum script_kind kind, const char *what)
+{
+	uint64_t states = environment("WALFS_CRASH_STATES", STATES_RANDOM);
+	struct sim *sim = sim_new(base_seed(), 5);
+	struct random random = { base_seed() };
+
+	while (sim->states + sim->nested < states && sim->violations < sim->violations_max)
+		random_attempt(sim, &random, &(struct attempt){ .kind = kind, .states = STATES_PER_WORKLOAD });
+	finish(sim, what);
+}
+
+static void random_states_of_prunes_and_checkpoints(void **state)
+{
+	(void)state;
+	random_states_with(SCRIPT_CHECKPOINTS, "prunes and checkpoints");
+}
+
+static void random_states_of_sharded_stores(void **state)
+{
+	(void)state;
+	random_states_with(SCRIPT_SHARDS, "sharded stores");
+}
+
 /* Its payload goes into the segment before its header does, and in pieces. */
 static void states_of_an_entry_from_a_temporary_file(void **state)
 {
@@ -986,7 +1054,7 @@ static void states_with_frames_inside_of_entries(void **state)
 /* ---- Broken disks ---- */
 
 /* Runs until the simulator complains, and returns how many states it took; 0 if it never did. */
-static uint64_t states_until_caught(unsigned breakage, uint64_t states_max, char why[WHY_BYTES])
+static uint64_t states_until_caught(unsigned breakage, enum script_kind kind, uint64_t states_max, char why[WHY_BYTES])
 {
 	struct sim *sim = sim_new(base_seed(), 1);
 	struct random random = { base_seed() };
@@ -994,7 +1062,7 @@ static uint64_t states_until_caught(unsigned breakage, uint64_t states_max, char
 
 	sim->silent = true;
 	while (sim->violations == 0 && sim->states + sim->nested < states_max)
-		random_attempt(sim, &random, &(struct attempt){ .breakage = breakage, .states = STATES_PER_WORKLOAD });
+		random_attempt(sim, &random, &(struct attempt){ .breakage = breakage, .kind = kind, .states = STATES_PER_WORKLOAD });
 	if (sim->violations > 0)
 		states = sim->states + sim->nested;
 	memcpy(why, sim->first, WHY_BYTES);
@@ -1005,6 +1073,7 @@ static uint64_t states_until_caught(unsigned breakage, uint64_t states_max, char
 static const struct broken {
 	unsigned breakage;
 	const char *what;
+	enum script_kind kind;
 } broken[] = {
 	{ BREAK_FDATASYNC, "no fdatasync" },
 	{ BREAK_DIR_FSYNC, "no fsync of directories" },
@@ -1013,6 +1082,10 @@ static const struct broken {
 	{ BREAK_RECOVERY_SYNC, "no fdatasync when a store is opened" },
 	{ BREAK_TORN_SYNC, "no fsync of the copy of a torn end" },
 	{ BREAK_LOCK_SYNC, "no fsync of LOCK" },
+	{ BREAK_DIR_FSYNC, "no fsync of directories, with checkpoints", SCRIPT_CHECKPOINTS },
+	{ BREAK_CUT_SYNC, "no sync of what a checkpoint covers", SCRIPT_CHECKPOINTS },
+	{ BREAK_CUT_SYNC, "no sync of what a checkpoint of shards covers", SCRIPT_SHARDS },
+	{ BREAK_CKPTLOG_SYNC, "no sync of checkpoints.log", SCRIPT_CHECKPOINTS },
 };
 
 static void broken_disks_are_noticed(void **state)
@@ -1022,7 +1095,7 @@ static void broken_disks_are_noticed(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < TEST_COUNT(broken); i++) {
-		uint64_t states = states_until_caught(broken[i].breakage, STATES_BROKEN_MAX, why);
+		uint64_t states = states_until_caught(broken[i].breakage, broken[i].kind, STATES_BROKEN_MAX, why);
 
 		if (states > 0)
 			print_message("# %s: noticed after %" PRIu64 " states: %s\n", broken[i].what, states, why);
@@ -1036,19 +1109,25 @@ static void broken_disks_are_noticed(void **state)
 /*
  * segments.idx and head.state hold nothing that the names of the segments don't say, as long as there is a segment; and there always is one, the active. A crash may leave
  * them empty, of zeros, or old: they are written anew. So it does not matter if their syncs are lost, or come after the rename. It would if an id were
- * taken from them.
+ * taken from them. HEAD, if it can't be read, is the checkpoint with the latest time.
  */
 static void small_files_may_be_lost(void **state)
 {
-	static const unsigned breakages[] = { BREAK_SMALL_SYNC, BREAK_RENAME_FIRST };
+	static const struct broken may[] = {
+		{ BREAK_SMALL_SYNC, "no syncs of small files", SCRIPT_APPENDS },
+		{ BREAK_SMALL_SYNC, "no syncs of small files, with prunes", SCRIPT_CHECKPOINTS },
+		{ BREAK_RENAME_FIRST, "small files renamed before their sync", SCRIPT_APPENDS },
+		{ BREAK_RENAME_FIRST, "small files renamed before their sync, with prunes", SCRIPT_CHECKPOINTS },
+		{ BREAK_HEAD_SYNC, "no syncs of HEAD", SCRIPT_CHECKPOINTS },
+	};
 	char why[WHY_BYTES];
 
 	(void)state;
-	for (size_t i = 0; i < TEST_COUNT(breakages); i++) {
-		uint64_t states = states_until_caught(breakages[i], environment("WALFS_CRASH_STATES", STATES_RANDOM) / 6, why);
+	for (size_t i = 0; i < TEST_COUNT(may); i++) {
+		uint64_t states = states_until_caught(may[i].breakage, may[i].kind, environment("WALFS_CRASH_STATES", STATES_RANDOM) / 6, why);
 
 		if (states > 0)
-			fail_msg("%s: after %" PRIu64 " states: %s", i == 0 ? "no syncs of small files" : "small files renamed before their sync", states, why);
+			fail_msg("%s: after %" PRIu64 " states: %s", may[i].what, states, why);
 	}
 }
 
@@ -1057,11 +1136,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_states_of_small_workloads),
 		cmocka_unit_test(random_states_of_long_workloads),
+		cmocka_unit_test(all_states_of_small_prunes_and_checkpoints),
+		cmocka_unit_test(all_states_of_small_sharded_stores),
+		cmocka_unit_test(random_states_of_prunes_and_checkpoints),
+		cmocka_unit_test(random_states_of_sharded_stores),
 		cmocka_unit_test(states_of_an_entry_from_a_temporary_file),
 		cmocka_unit_test(states_with_frames_inside_of_entries),
 		cmocka_unit_test(broken_disks_are_noticed),
 		cmocka_unit_test(small_files_may_be_lost),
 	};
 
+	cmocka_set_test_filter(getenv("WALFS_TEST_ONLY"));
 	return TEST_RUN(tests);
 }

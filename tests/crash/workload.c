@@ -555,10 +555,8 @@ void workload_run(struct workload *w, unsigned breakage)
 	memfs_reset(w->fs);
 	w->fs->trace = &w->trace;
 	w->fs->breakage = breakage;
-	for (unsigned i = 0; w->sharded && i < SLOTS; i++) {
-		note(w, NOTE_CREATING, i, 0);
+	for (unsigned i = 0; w->sharded && i < SLOTS; i++)
 		w->slots[i].exists = true;
-	}
 	open_store(w);
 	for (unsigned i = 0; w->sharded && i < SLOTS; i++)
 		note(w, NOTE_CREATED, i, 0);

@@ -30,6 +30,8 @@
 #include "random.h"
 #include "stores.h"
 
+enum { SLOTS = CUT_STREAMS }; /* streams */
+
 #define STORE_NAME "store"
 #define STORE_PATH "/" STORE_NAME
 

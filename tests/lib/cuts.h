@@ -15,7 +15,7 @@
 #include "wal.h"
 
 enum {
-	SLOTS = 4, /* streams */
+	CUT_STREAMS = 4,
 	CUT_IDS = 5,
 	CUT_WHY_BYTES = 256,
 };
@@ -25,8 +25,8 @@ const void *cut_id(unsigned id, size_t *ret_size);
 
 struct cut_version {
 	unsigned id;
-	bool knows[SLOTS];
-	uint64_t next_id[SLOTS];
+	bool knows[CUT_STREAMS];
+	uint64_t next_id[CUT_STREAMS];
 };
 
 struct cut_versions {
@@ -45,7 +45,7 @@ void cut_versions_release(struct cut_versions *versions);
 struct cut_state {
 	unsigned version[CUT_IDS]; /* 0: none */
 	unsigned latest;	   /* the version that HEAD names */
-	unsigned forgotten[SLOTS]; /* versions before this one say nothing of the stream */
+	unsigned forgotten[CUT_STREAMS]; /* versions before this one say nothing of the stream */
 };
 
 void cut_state_create(struct cut_state *s, unsigned id, unsigned version);
@@ -60,7 +60,7 @@ unsigned cut_state_nth(const struct cut_state *s, size_t nth);
  * Whether the store has just the checkpoints of `now` or just those of `next` (*ret_found gets which, and what is the latest), each with its cut, in their order, and whether every
  * entry that they cover is there. `names` are those of the streams. If not, `why` says what is wrong.
  */
-bool cuts_check(struct wal_store *store, const char *const names[SLOTS], const struct cut_versions *versions, const struct cut_state *now,
+bool cuts_check(struct wal_store *store, const char *const names[CUT_STREAMS], const struct cut_versions *versions, const struct cut_state *now,
 		const struct cut_state *next, struct cut_state *ret_found, char why[CUT_WHY_BYTES]);
 
 #endif

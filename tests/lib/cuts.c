@@ -151,12 +151,12 @@ static bool is_version(const struct look *l, const struct wal_checkpoint *c, uns
 	const struct cut_version *v = &l->versions->items[version];
 	size_t known = 0;
 
-	for (unsigned slot = 0; slot < SLOTS; slot++) {
+	for (unsigned stream = 0; stream < CUT_STREAMS; stream++) {
 		uint64_t next;
-		bool knows = v->knows[slot] && version >= s->forgotten[slot];
-		int result = wal_checkpoint_find(c, l->names[slot], &next);
+		bool knows = v->knows[stream] && version >= s->forgotten[stream];
+		int result = wal_checkpoint_find(c, l->names[stream], &next);
 
-		if (knows ? result != 0 || next != v->next_id[slot] : result != WAL_NOT_FOUND)
+		if (knows ? result != 0 || next != v->next_id[stream] : result != WAL_NOT_FOUND)
 			return false;
 		known += knows;
 	}
@@ -263,7 +263,7 @@ static bool check_latest(const struct look *l, const struct cut_state *now, cons
 	return good || violated(l, "the latest is one that there is not");
 }
 
-bool cuts_check(struct wal_store *store, const char *const names[SLOTS], const struct cut_versions *versions, const struct cut_state *now,
+bool cuts_check(struct wal_store *store, const char *const names[CUT_STREAMS], const struct cut_versions *versions, const struct cut_state *now,
 		const struct cut_state *next, struct cut_state *ret_found, char why[CUT_WHY_BYTES])
 {
 	struct look l = { store, names, versions, why };

@@ -39,7 +39,7 @@ struct place {
 	struct cut_versions versions;
 	struct model is;   /* acknowledged */
 	struct model will; /* what the operation that is tried makes of it */
-	bool unsure;	   /* a deletion failed: the stream may be gone, and back when the store is opened again */
+	bool unsure;	   /* a prune or deletion failed: what it was about may be gone, and back when the store is opened again */
 	struct logged logged;
 	struct wal_store *store; /* NULL: not open */
 };
@@ -246,6 +246,8 @@ struct operation {
 	const char *name;
 	int (*run)(struct place *p);
 	void (*foresee)(struct place *p); /* makes p->will of p->is */
+	bool in_part; /* what fails may have got somewhere */
+	bool cuts;    /* that may change checkpoints */
 	bool named_only;
 	bool reads; /* changes nothing */
 };
@@ -439,16 +441,16 @@ static int run_open_headless(struct place *p)
 }
 
 static const struct operation operations[] = {
-	{ "prune", run_prune, foresee_prune },
-	{ "prune all", run_prune_all, foresee_prune_all },
+	{ "prune", run_prune, foresee_prune, .in_part = true },
+	{ "prune all", run_prune_all, foresee_prune_all, .in_part = true },
 	{ "create", run_create, foresee_create },
 	{ "create exclusively", run_create_exclusively, foresee_create },
 	{ "move", run_move, foresee_move },
 	{ "remove the latest", run_remove_latest, foresee_remove_latest },
 	{ "remove the oldest", run_remove_oldest, foresee_remove_oldest },
 	{ "compact", run_compact, foresee_compact },
-	{ "prune before", run_prune_before, foresee_prune_before },
-	{ "delete", run_delete, foresee_delete, .named_only = true },
+	{ "prune before", run_prune_before, foresee_prune_before, .in_part = true },
+	{ "delete", run_delete, foresee_delete, .in_part = true, .cuts = true, .named_only = true },
 	{ "look", run_look, foresee_nothing, .reads = true },
 	{ "reopen", run_reopen, foresee_nothing },
 	{ "open with a torn log", run_open_torn, foresee_nothing },
@@ -465,20 +467,16 @@ struct sweep {
 	bool sharded;
 };
 
-/* After a failure: what may be there. A checkpoint that could not be made, moved or removed is as it was; a prune or a deletion may have got somewhere. */
+/* A checkpoint that could not be made, moved or removed is as it was; a prune or a deletion may have got somewhere. */
 static void expect_failed(struct place *p, const struct operation *op)
 {
-	struct model next = p->will, found = p->is;
-
-	p->unsure = op->run == run_delete;
-	if (!p->unsure)
-		next.cuts = p->is.cuts;
-	expect_between(p, &found, &next);
-	if (!p->unsure)
-		p->is = found;
+	p->unsure = op->in_part;
+	if (!op->cuts)
+		p->will.cuts = p->is.cuts;
+	expect(p);
 }
 
-static void try_again(struct place *p, const struct operation *op)
+static void try_again(struct place *p, const struct operation *op, const struct model *done)
 {
 	int result;
 
@@ -497,7 +495,7 @@ static void try_again(struct place *p, const struct operation *op)
 	}
 	if (result != 0)
 		fail_msg("'%s' without a fault: %s", op->name, wal_strerror(result));
-	p->is = p->will;
+	p->is = *done;
 	p->unsure = false;
 	expect(p);
 }
@@ -518,6 +516,7 @@ static bool run_once(const struct operation *op, const struct sweep *sweep, unsi
 	build(p);
 	p->will = p->is;
 	op->foresee(p);
+	const struct model done = p->will;
 	faultsys_fail(&p->f, sweep->call, nth, sweep->error);
 	p->f.sticky = sweep->sticky;
 	p->f.short_write = sweep->short_write;
@@ -534,7 +533,7 @@ static bool run_once(const struct operation *op, const struct sweep *sweep, unsi
 		expect(p);
 	/* Every other time it is left at that, and must be so when it is opened the next time. */
 	if (result != 0 && nth % 2 == 0)
-		try_again(p, op);
+		try_again(p, op, &done);
 	if (op->reads || !hit)
 		assert_false(is_stopped(p));
 	expect_goes_on(p);

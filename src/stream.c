@@ -24,6 +24,7 @@ struct wal_stream *stream_new(struct engine *engine, const char *name)
 	}
 	st->engine = engine;
 	st->key = atomic_fetch_add(&engine->next_key, 1);
+	st->born_epoch = st->cut_epoch = atomic_load(&engine->cut_epoch);
 	st->refs = 1;
 	st->meta_fd = -1;
 	st->write_task.run = stream_run_write_task;
@@ -62,6 +63,7 @@ void stream_free(struct wal_stream *st)
 		st->engine->env.sys->close(st->engine->env.sys, (int)st->old_meta_fds.ids[i]);
 	id_array_release(&st->old_meta_fds);
 	id_array_release(&st->segments);
+	id_array_release(&st->doomed);
 	pthread_cond_destroy(&st->changed);
 	pthread_cond_destroy(&st->turn);
 	pthread_mutex_destroy(&st->meta_lock);
@@ -135,6 +137,14 @@ struct segcache_request stream_segment_request(const struct wal_stream *st, size
 	};
 }
 
+bool stream_has_segment(struct wal_stream *st, uint64_t first_id)
+{
+	LOCKED_SCOPE(&st->lock);
+	ssize_t index = id_array_find(&st->segments, first_id);
+
+	return index >= 0 && st->segments.ids[index] == first_id;
+}
+
 int stream_pin_active(struct wal_stream *st, struct segment **ret_segment)
 {
 	struct segcache *cache = st->engine->segcache;
@@ -146,6 +156,10 @@ int stream_pin_active(struct wal_stream *st, struct segment **ret_segment)
 		struct segcache_request rq = stream_segment_request(st, st->segments.count - 1);
 		pthread_mutex_unlock(&st->lock);
 		int result = segcache_get(cache, &rq, &segment);
+		if (result == -ENOENT && stream_has_segment(st, rq.first_id))
+			return stream_missing(st, rq.first_id);
+		if (result == -ENOENT)
+			continue; /* sealed and pruned since */
 		if (result < 0)
 			return result;
 		if (segment->active) {

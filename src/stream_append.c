@@ -538,6 +538,7 @@ static void publish_group(struct wal_stream *st, struct group *g)
 
 	st->meta = g->meta;
 	st->meta_work = before;
+	stream_see_cut(st);
 	st->next_id += g->entries;
 	st->active.end = g->offset + g->bytes;
 	st->in_flight = 0;

@@ -135,6 +135,7 @@ void stream_stop(struct wal_stream *st)
 	struct segment *segment;
 
 	st->stopping = false;
+	stream_see_cut(st);
 	if (op)
 		st->next_id = op->first_id;
 	while ((op = op_list_pop(&st->commits)))

@@ -120,7 +120,23 @@ static int create_next(struct rotation *r)
 /* Steps 5 and 6. */
 static int name_next(struct rotation *r)
 {
-	int result = segindex_append(r->sys, r->dir_fd, r->index, r->id);
+	struct wal_stream *st = r->st;
+	struct id_array all = { 0 };
+	int result = 0;
+
+	if (st->index_unsure) {
+		for (size_t i = 0; i < r->index && result == 0; i++)
+			result = id_array_push(&all, st->segments.ids[i]);
+		if (result == 0)
+			result = id_array_push(&all, r->id);
+		if (result == 0)
+			result = segindex_store(r->sys, r->dir_fd, &all, 0600);
+		id_array_release(&all);
+		if (result == 0)
+			st->index_unsure = false;
+	} else {
+		result = segindex_append(r->sys, r->dir_fd, r->index, r->id);
+	}
 
 	if (result == 0)
 		result = headstate_store(r->sys, r->dir_fd, r->id, 0600);

@@ -211,6 +211,7 @@ int wal_checkpoint_create(struct wal_store *store, const void *id, size_t id_siz
 {
 	struct wal_checkpoint cp = { .id = id, .id_size = id_size };
 	int result = check_id(id, id_size, err);
+	uint64_t begin_ns = stats_clock();
 	struct cut cut;
 
 	if (result < 0)
@@ -231,6 +232,9 @@ int wal_checkpoint_create(struct wal_store *store, const void *id, size_t id_siz
 				  wal_strerror(result));
 	}
 	cut_release(&cut);
+	LOCKED_SCOPE(&store->cut_lock);
+	stats_add(result == 0 ? &store->checkpoints_made : &store->checkpoint_errors, 1);
+	stats_took(&store->checkpoint_time, begin_ns);
 	return result;
 }
 

@@ -244,12 +244,24 @@ int wal_store_open(const char *path, const struct wal_options *opts, struct wal_
 	return store_open(sys_real(), path, opts, ret_store, err);
 }
 
+static void end_watches(struct wal_store *store)
+{
+	for (size_t i = 0; i < store->bucket_count; i++) {
+		for (struct stream_slot *slot = store->buckets[i]; slot; slot = slot->next) {
+			LOCKED_SCOPE(&slot->stream->lock);
+			stream_end_watches(slot->stream, -ECANCELED);
+			stream_call_back(slot->stream);
+		}
+	}
+}
+
 int wal_store_close(struct wal_store *store)
 {
 	int first_error = 0;
 
 	if (!store)
 		return 0;
+	end_watches(store);
 	/* Ends what was submitted and not yet called back. */
 	workers_free(store->engine.workers);
 	store->engine.workers = NULL;
@@ -295,6 +307,18 @@ int wal_store_statvfs(struct wal_store *store, struct statvfs *ret)
 	struct env *env = &store->engine.env;
 
 	return env->sys->fstatvfs(env->sys, env->root_fd, ret);
+}
+
+void wal_store_counters(struct wal_store *store, struct wal_store_counters *ret)
+{
+	*ret = (struct wal_store_counters){
+		.open_segments = segcache_count(store->engine.segcache),
+		.segment_opens = segcache_opens(store->engine.segcache),
+		.checkpoints = stats_get(&store->checkpoints_made),
+		.checkpoint_errors = stats_get(&store->checkpoint_errors),
+	};
+	blockcache_figures(store->engine.blockcache, &ret->cache_hits, &ret->cache_misses, &ret->cache_bytes);
+	stats_read_histogram(&store->checkpoint_time, &ret->checkpoint_time);
 }
 
 size_t store_open_segments(struct wal_store *store)

@@ -24,6 +24,9 @@ struct wal_store {
 	pthread_mutex_t change_lock;
 
 	pthread_mutex_t cut_lock; /* one cut at a time is taken */
+	/* protected by cut_lock */
+	stats_counter checkpoints_made, checkpoint_errors;
+	struct stats_histogram checkpoint_time;
 
 	pthread_mutex_t lock;
 	/* protected by lock */

@@ -333,6 +333,8 @@ static int retire(struct wal_stream *st)
 		return -EIO;
 	st->deleted = true;
 	pthread_cond_broadcast(&st->changed);
+	stream_end_watches(st, -ENOENT);
+	stream_call_back(st);
 	return 0;
 }
 

@@ -35,6 +35,7 @@
 #include "meta.h"
 #include "segcache.h"
 #include "segindex.h"
+#include "stats.h"
 #include "worker.h"
 
 /* What all streams of a store share. */
@@ -75,6 +76,8 @@ struct wal_stream {
 	atomic_uint_fast64_t pub_durable;
 	atomic_int_fast64_t pub_mtime;
 
+	struct stream_stats stats;
+
 	pthread_mutex_t lock;
 	pthread_cond_t turn;	/* a token was given back */
 	pthread_cond_t changed; /* entries became visible, or the stream is gone */
@@ -96,6 +99,7 @@ struct wal_stream {
 	struct op_list queue;
 	struct op_list commits;
 	struct op_list syncs;
+	struct op_list watches;	     /* op->internal.end_id is the id waited for */
 	struct op_list done;	     /* to be called back once the lock is released */
 	struct worker_task write_task;
 	struct worker_task sync_task;
@@ -140,8 +144,11 @@ void stream_unref(struct wal_stream *st);
 /* Whatever references there are: at the end of a store. */
 void stream_free(struct wal_stream *st);
 
-/* Caller holds st->lock: makes visible what is, and wakes who waits for it. */
+/* Caller holds st->lock: makes visible what is, and wakes who waits for it. Watches go to st->done: stream_call_back() is to follow. */
 void stream_publish(struct wal_stream *st);
+
+/* Caller holds st->lock: all watches end with `result`. */
+void stream_end_watches(struct wal_stream *st, int result);
 
 /*
  * Caller holds st->lock, and is about to change next_id: what it is until then belongs to the last cut, if that has not been here yet. See checkpoint.c.
@@ -185,6 +192,14 @@ int stream_create_meta(struct wal_stream *st, int dir_fd, uint64_t first_id);
 
 /* Makes the files of an empty stream in the existing empty directory, durably, and fills the new stream. */
 int stream_create(struct wal_stream *st);
+
+/* ---- stream_stat.c ---- */
+
+/* Caller holds st->lock, which is released meanwhile: when this returns 0, st->sums has one for each segment. */
+int stream_complete_sums(struct wal_stream *st);
+
+/* Counts a read of entries that ended with `result`; returns that. Shared. */
+int stream_count_read(struct wal_stream *st, int result, uint64_t entries, uint64_t bytes);
 
 /* ---- stream_append.c ---- */
 
@@ -245,6 +260,9 @@ void stream_sync_lead(struct wal_stream *st);
 void stream_mark_stopped(struct wal_stream *st, int error, const char *what);
 void stream_stop(struct wal_stream *st);
 
+/* Caller holds st->lock: counts a sync of the active segment that began at `begin_ns` and was to make everything below `durable_id` durable, before that is noted. */
+void stream_count_sync(struct wal_stream *st, uint64_t begin_ns, uint64_t durable_id, int result);
+
 /* Caller holds st->lock: waits until nobody syncs and takes `syncing`. */
 void stream_take_syncing(struct wal_stream *st);
 void stream_give_syncing(struct wal_stream *st);
@@ -274,11 +292,6 @@ int stream_rotate(struct wal_stream *st);
 
 /* At the end of a store: everything durable, the file cut to its length, the sidecar complete. No lock held, nothing else under way. */
 int stream_finish(struct wal_stream *st);
-
-/* ---- stream_stat.c ---- */
-
-/* Caller holds st->lock, which is released meanwhile: when this returns 0, st->sums has one for each segment. */
-int stream_complete_sums(struct wal_stream *st);
 
 /* ---- stream_read.c ---- */
 

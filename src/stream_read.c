@@ -418,7 +418,9 @@ int wal_stream_get(struct wal_stream *st, uint64_t id, struct wal_buf *buf)
 {
 	int result = stream_get_whole(st, id, buf);
 
-	return result == -EFBIG ? get_in_pieces(st, id, buf) : result;
+	if (result == -EFBIG)
+		return get_in_pieces(st, id, buf);
+	return stream_count_read(st, result, 1, buf->size);
 }
 
 int wal_stream_get_batch(struct wal_stream *st, uint64_t id, size_t count, size_t bytes_max, struct wal_buf *buf, struct wal_entry *entries,

@@ -245,7 +245,11 @@ static int rotate(struct rotation *r, bool *ret_sync_failed)
 	*ret_sync_failed = false;
 	if (result < 0)
 		return result;
+	uint64_t begin_ns = stats_clock();
 	result = r->sys->fdatasync(r->sys, r->old->fd);
+	pthread_mutex_lock(&st->lock);
+	stream_count_sync(st, begin_ns, r->id, result);
+	pthread_mutex_unlock(&st->lock);
 	*ret_sync_failed = result < 0;
 	if (result == 0) {
 		/* Only a cache: what is wrong with it shows, and is mended, when it is next opened. */
@@ -277,6 +281,7 @@ int stream_rotate(struct wal_stream *st)
 	int result = rotate(&r, &sync_failed);
 
 	pthread_mutex_lock(&st->lock);
+	stats_add(&st->stats.rotations, result == 0);
 	if (!sync_failed) {
 		st->durable_id = r.id;
 		if (result < 0) {

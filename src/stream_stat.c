@@ -169,6 +169,51 @@ int wal_stream_id_at(struct wal_stream *st, uint64_t offset, uint64_t *ret_id, u
 	return result == WAL_END ? WAL_NOT_FOUND : result;
 }
 
+/* ---- Counters ---- */
+
+int stream_count_read(struct wal_stream *st, int result, uint64_t entries, uint64_t bytes)
+{
+	struct stream_stats *stats = &st->stats;
+
+	if (result == 0 && entries > 0)
+		stats_add_shared(&stats->reads, entries);
+	if (result == 0 && bytes > 0)
+		stats_add_shared(&stats->read_bytes, bytes);
+	if (result < 0)
+		stats_add_shared(result == -EBADMSG ? &stats->read_errors_damaged : &stats->read_errors_other, 1);
+	return result;
+}
+
+void wal_stream_counters(struct wal_stream *st, struct wal_stream_counters *ret)
+{
+	const struct stream_stats *s = &st->stats;
+
+	*ret = (struct wal_stream_counters){
+		.appends = stats_get(&s->appends),
+		.append_bytes = stats_get(&s->append_bytes),
+		.frames = stats_get(&s->frames),
+		.frame_bytes = stats_get(&s->frame_bytes),
+		.writes = stats_get(&s->writes),
+		.syncs = stats_get(&s->syncs),
+		.synced_appends = stats_get(&s->synced_appends),
+		.append_errors_space = stats_get(&s->append_errors_space),
+		.append_errors_size = stats_get(&s->append_errors_size),
+		.append_errors_io = stats_get(&s->append_errors_io),
+		.append_errors_other = stats_get(&s->append_errors_other),
+		.sync_errors = stats_get(&s->sync_errors),
+		.reads = stats_get(&s->reads),
+		.read_bytes = stats_get(&s->read_bytes),
+		.read_errors_damaged = stats_get(&s->read_errors_damaged),
+		.read_errors_other = stats_get(&s->read_errors_other),
+		.rotations = stats_get(&s->rotations),
+		.pruned_segments = stats_get(&s->pruned_segments),
+	};
+	stats_read_histogram(&s->append_time, &ret->append_time);
+	stats_read_histogram(&s->sync_time, &ret->sync_time);
+}
+
+/* ---- Figures ---- */
+
 struct disk_walk {
 	struct sys *sys;
 	int dir_fd;

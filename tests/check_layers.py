@@ -12,7 +12,7 @@ import tempfile
 
 LAYERS = [
     ["wal", "bytes", "cleanup"],
-    ["crc32", "log", "lru", "lz4codec", "names", "sys", "worker"],
+    ["crc32", "log", "lru", "lz4codec", "names", "stats", "sys", "worker"],
     ["blockcache", "frame", "options", "segindex"],
     ["meta", "scan"],
     ["rebuild"],

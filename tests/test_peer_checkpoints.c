@@ -158,19 +158,23 @@ static void fill_shards(struct place *p, uint64_t first, uint64_t next)
 	append_to(p, p->opts.shards ? "shard_01" : "b", first / 2, next / 2);
 }
 
-/* The file whose name begins with that holds just `data` and perhaps zeros. */
+/* A file beside the log holds just `data` and perhaps zeros; behind a line that says where it was, if it was not the end of the log. */
 static bool is_set_aside(struct place *p, const char *what, const void *data, size_t size)
 {
+	bool line = strcmp(what, "damaged") == 0;
+
 	for (unsigned n = 0; n < 4; n++) {
 		char name[64], path[PATH_MAX];
-		size_t got;
+		size_t got, skip = 0;
 
 		snprintf(name, sizeof(name), "checkpoints.log.%s.%u", what, n);
 		if (access(file_of(p, name, path), F_OK) != 0)
 			continue;
 		uint8_t *bytes = file_read(path, &got);
-		bool same = got >= size && memcmp(bytes, data, size) == 0;
-		for (size_t i = size; i < got; i++)
+		while (line && skip < got && bytes[skip++] != '\n')
+			continue;
+		bool same = got - skip >= size && memcmp(bytes + skip, data, size) == 0;
+		for (size_t i = skip + size; i < got; i++)
 			same &= bytes[i] == 0;
 		free(bytes);
 		if (same)

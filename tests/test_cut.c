@@ -24,11 +24,11 @@ enum {
 	STREAMS = 16,
 	WRITERS = 16,
 	CHECKPOINTERS = 2,
-	CHECKPOINTS = UNDER_TSAN ? 12 : 40, /* of each */
+	CHECKPOINTS = UNDER_TSAN ? 12 : 30, /* of each */
 	OPS_MAX = UNDER_TSAN ? 400 : 2000,  /* of each writer */
 	BATCH_MAX = 5,
 	CHAIN = 4,	 /* appends that are submitted one after the other without waiting */
-	KEEP = 15,	 /* at a compaction */
+	KEEP = UNDER_TSAN ? 6 : 15, /* at a compaction */
 	PAUSE_US_MAX = 300,
 	WAIT_SECONDS = 60,
 };

@@ -30,7 +30,6 @@ struct checkpoints {
 	struct checkpoint **buckets; /* by st_ino; as many as room, a power of two */
 	struct checkpoint_list *list; /* the latest that was made; NULL: none yet */
 	struct head head;
-	uint64_t changes;  /* of texts, that no version tells of */
 	int64_t mtime_ns; /* the set's last change */
 };
 
@@ -177,16 +176,15 @@ static int load(struct walfs *fs, const void *id, size_t id_size, struct found *
 static int look(struct walfs *fs, const void *id, size_t id_size, struct checkpoint **ret_checkpoint, struct found *ret_found)
 {
 	struct checkpoints *set = fs->checkpoints;
-	uint64_t version = wal_checkpoint_version(fs->store), changes;
+	uint64_t version = wal_checkpoint_version(fs->store);
 	struct checkpoint *checkpoint;
 	struct found found;
 	bool known;
 	int r;
 
 	pthread_mutex_lock(&set->lock);
-	changes = set->changes;
 	checkpoint = find(set, id, id_size);
-	known = checkpoint && checkpoint->there && checkpoint->version == version && checkpoint->changes == changes;
+	known = checkpoint && checkpoint->there && checkpoint->version == version;
 	if (known)
 		found = (struct found){ true, checkpoint->time_ns, checkpoint->text_size };
 	pthread_mutex_unlock(&set->lock);
@@ -200,7 +198,6 @@ static int look(struct walfs *fs, const void *id, size_t id_size, struct checkpo
 		if (checkpoint) {
 			checkpoint->there = found.there;
 			checkpoint->version = version;
-			checkpoint->changes = changes;
 		}
 		if (checkpoint && found.there) {
 			checkpoint->time_ns = found.time_ns;
@@ -494,13 +491,6 @@ static void set_mtime(struct checkpoints *set, int64_t time_ns)
 	if (time_ns > set->mtime_ns)
 		set->mtime_ns = time_ns;
 	pthread_mutex_unlock(&set->lock);
-}
-
-void checkpoints_changed(struct walfs *fs)
-{
-	pthread_mutex_lock(&fs->checkpoints->lock);
-	fs->checkpoints->changes++;
-	pthread_mutex_unlock(&fs->checkpoints->lock);
 }
 
 int checkpoints_create(struct walfs *fs, const char *name)

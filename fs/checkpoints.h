@@ -23,8 +23,8 @@ struct checkpoint {
 	/* protected by checkpoints.lock */
 	struct checkpoint *chain; /* in the hash table */
 	unsigned opens;
-	bool there;		   /* the rest is known, or was when it was removed */
-	uint64_t version, changes; /* when the rest was found */
+	bool there;	  /* it was when it was looked at; the rest stays as it was last found */
+	uint64_t version; /* of the set, then */
 	int64_t time_ns;
 	size_t text_size;
 
@@ -75,8 +75,5 @@ void checkpoint_unref(struct walfs *fs, struct checkpoint *checkpoint);
 int checkpoints_create(struct walfs *fs, const char *name);
 int checkpoints_remove(struct walfs *fs, const char *name);
 int checkpoints_compact(struct walfs *fs, size_t keep);
-
-/* A stream was deleted, and the checkpoints have forgotten it: their texts are others. */
-void checkpoints_changed(struct walfs *fs);
 
 #endif

@@ -271,7 +271,6 @@ int namespace_delete(struct walfs *fs, const char *name)
 	pthread_mutex_unlock(&names->lock);
 	if (unused)
 		slot_free(slot);
-	checkpoints_changed(fs);
 	return 0;
 }
 

@@ -301,6 +301,7 @@ static void *run_follower(void *arg)
 	struct wal_entry e;
 
 	THREAD_CHECK_OK(wal_iter_new(t->shared->st, 0, &it));
+	wal_iter_seek(it, 0); /* it begins with what is retained by now */
 	while (more) {
 		bool last = !going_on(t); /* what is there now is all */
 		int r = wal_iter_next(it, &e);
@@ -311,13 +312,14 @@ static void *run_follower(void *arg)
 				wal_stream_wait(t->shared->st, id, 10);
 			continue;
 		}
+		if (r != WAL_PRUNED)
+			THREAD_CHECK_OK(r);
 		THREAD_CHECK(e.id == id);
 		if (r == WAL_PRUNED) {
 			wal_stream_bounds(t->shared->st, &first, NULL, NULL);
 			THREAD_CHECK(e.size > 0 && e.id + e.size <= first);
 			id += e.size;
 		} else {
-			THREAD_CHECK_OK(r);
 			check_entry(t->shared, e.id, e.data, e.size);
 			id++;
 		}

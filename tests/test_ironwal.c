@@ -424,6 +424,9 @@ int main(void)
 
 	if (!fixtures_or_skip())
 		return 0;
+	/* Nothing here loses power, so syncs may cost nothing. */
+	if (access("/dev/shm", W_OK) == 0)
+		setenv("TMPDIR", "/dev/shm", 0);
 	alarm(300);
 	return TEST_RUN(tests);
 }

@@ -19,6 +19,7 @@ void ckptlog_free(struct ckptlog *log)
 	sys_close(log->sys, &log->fd);
 	ckptindex_release(&log->index);
 	pthread_mutex_destroy(&log->lock);
+	pthread_mutex_destroy(&log->change_lock);
 	free(log->head);
 	free(log);
 }
@@ -43,7 +44,7 @@ int ckptlog_load(struct ckptlog *log, const void *id, size_t id_size, struct wal
 	return load(log, ckptindex_find(&log->index, id, id_size), ret_checkpoint);
 }
 
-/* NULL: there is none. Caller holds log->lock. */
+/* NULL: there is none. Caller holds either lock. */
 static struct ckptindex_entry *newest(struct ckptlog *log)
 {
 	return log->index.count > 0 ? log->index.entries[log->index.count - 1] : NULL;
@@ -88,8 +89,7 @@ size_t ckptlog_count(struct ckptlog *log)
 
 uint64_t ckptlog_version(struct ckptlog *log)
 {
-	LOCKED_SCOPE(&log->lock);
-	return log->version;
+	return atomic_load_explicit(&log->version, memory_order_acquire);
 }
 
 uint32_t ckptlog_shards(struct ckptlog *log)
@@ -154,7 +154,7 @@ int ckptlog_append(struct ckptlog *log, const struct wal_checkpoint *checkpoint,
 		return -EROFS;
 	if (checkpoint->id_size == 0 || checkpoint->id_size > WAL_CHECKPOINT_ID_MAX)
 		return -EINVAL;
-	LOCKED_SCOPE(&log->lock);
+	LOCKED_SCOPE(&log->change_lock);
 	if (log->stopped)
 		return -EIO;
 	if ((flags & WAL_EXCL) && ckptindex_find(&log->index, checkpoint->id, checkpoint->id_size))
@@ -164,7 +164,9 @@ int ckptlog_append(struct ckptlog *log, const struct wal_checkpoint *checkpoint,
 	if (result < 0)
 		return result;
 	/* What memory it takes is had before anything is written. */
+	pthread_mutex_lock(&log->lock);
 	struct ckptindex_entry *entry = ckptindex_prepare(&log->index, checkpoint->id, checkpoint->id_size);
+	pthread_mutex_unlock(&log->lock);
 	if (!entry)
 		return -ENOMEM;
 	result = write_checkpoint(log, checkpoint, data, size);
@@ -176,7 +178,9 @@ int ckptlog_append(struct ckptlog *log, const struct wal_checkpoint *checkpoint,
 	entry->size = (uint32_t)(size - RECORD_HEADER);
 	entry->shards = shards;
 	entry->time_ns = time_ns;
+	pthread_mutex_lock(&log->lock);
 	ckptindex_add(&log->index, entry, true);
+	pthread_mutex_unlock(&log->lock);
 	log->version++;
 	tidy(log);
 	if (ret_time_ns)
@@ -217,7 +221,7 @@ int ckptlog_remove(struct ckptlog *log, const void *id, size_t id_size)
 {
 	if (log->ro)
 		return -EROFS;
-	LOCKED_SCOPE(&log->lock);
+	LOCKED_SCOPE(&log->change_lock);
 	const struct ckptindex *index = &log->index;
 	struct ckptindex_entry *entry = ckptindex_find(index, id, id_size), *heir = newest(log);
 
@@ -237,7 +241,7 @@ int ckptlog_compact(struct ckptlog *log, size_t keep, size_t *ret_removed)
 		return -EINVAL;
 	if (log->ro)
 		return -EROFS;
-	LOCKED_SCOPE(&log->lock);
+	LOCKED_SCOPE(&log->change_lock);
 	size_t removed = log->index.count > keep ? log->index.count - keep : 0;
 	bool head_goes = false;
 	int result = 0;
@@ -271,7 +275,7 @@ int ckptlog_forget_stream(struct ckptlog *log, const char *stream)
 {
 	if (log->ro)
 		return -EROFS;
-	LOCKED_SCOPE(&log->lock);
+	LOCKED_SCOPE(&log->change_lock);
 	int result = WAL_NOT_FOUND;
 
 	for (size_t i = 0; i < log->index.count && result == WAL_NOT_FOUND; i++) {

@@ -4,6 +4,7 @@
 #define WAL_CKPTLOG_IMPL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "ckptindex.h"
 #include "ckptrecord.h"
@@ -16,19 +17,25 @@ struct ckptlog {
 	int root_fd;
 	bool ro;
 
+	atomic_uint_fast64_t version;
+
+	/* Lock order: change_lock -> lock. Held by whoever changes something, over writing and syncing. */
+	pthread_mutex_t change_lock;
+	/* protected by change_lock */
+	uint64_t size; /* of checkpoints.log: what is behind it does not count */
+	uint64_t tidy_from; /* no smaller file is written anew for the records in it that no longer count */
+	bool stopped; /* what is on disk is not certain: nothing is changed any more */
+
+	/* Held over no system call but pread, so who only looks waits for no sync. */
 	pthread_mutex_t lock;
-	/* protected by lock */
+	/* changed under both locks: the holder of either may look */
 	int fd;	       /* of checkpoints.log; -1: there is none */
-	uint64_t size; /* what is behind it does not count */
 	struct ckptindex index;
 	uint8_t *head; /* the id that HEAD names; NULL: HEAD is missing or torn */
 	size_t head_size;
-	uint64_t tidy_from; /* no smaller file is written anew for the records in it that no longer count */
-	uint64_t version;
-	bool stopped; /* what is on disk is not certain: nothing is changed any more */
 };
 
-/* Caller holds log->lock in all that follows. */
+/* Caller holds log->change_lock in all that follows; one lock or the other for ckptlog_read_payload(). */
 
 /* Takes no more changes. Logged. */
 void ckptlog_stop(struct ckptlog *log, const char *reason);

@@ -249,6 +249,7 @@ int ckptlog_open(struct sys *sys, const struct log *log, int root_fd, bool ro, s
 	o.log->ro = ro;
 	o.log->fd = -1;
 	pthread_mutex_init(&o.log->lock, NULL);
+	pthread_mutex_init(&o.log->change_lock, NULL);
 	int result = open_files(&o);
 	free(o.damaged);
 	if (result < 0) {

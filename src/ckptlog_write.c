@@ -236,6 +236,7 @@ static void adopt(struct ckptlog *log, const struct ckptlog_plan *plan, struct d
 {
 	struct ckptindex *index = &log->index;
 
+	LOCKED_SCOPE(&log->lock);
 	sys_close(log->sys, &log->fd);
 	log->fd = draft->fd;
 	draft->fd = -1;
@@ -382,6 +383,7 @@ int ckptlog_set_head(struct ckptlog *log, const uint8_t *id, size_t id_size)
 		memcpy(copy, id, id_size);
 	int result = write_head(log, id, id_size);
 	if (result == 0) {
+		LOCKED_SCOPE(&log->lock);
 		free(log->head);
 		log->head = steal_ptr(copy);
 		log->head_size = id ? id_size : 0;

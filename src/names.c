@@ -45,12 +45,6 @@ char *name_checkpoints_damaged(char *buf, unsigned n)
 	return buf;
 }
 
-char *name_shard(char *buf, unsigned shard)
-{
-	snprintf(buf, NAME_SEGMENT_MAX, "shard_%02u", shard);
-	return buf;
-}
-
 /* Digits up to the first other byte, at most ID_DIGITS of them; returns how many, 0 if there is none or they do not fit 64 bits. */
 static size_t scan_id(const char *text, uint64_t *ret_id)
 {
@@ -159,4 +153,23 @@ int wal_stream_name_check(const char *name)
 	if (strlen(name) > WAL_STREAM_NAME_MAX)
 		return -ENAMETOOLONG;
 	return 0;
+}
+
+char *name_shard(char *buf, uint32_t shard)
+{
+	snprintf(buf, NAME_SEGMENT_MAX, "shard_%02" PRIu32, shard);
+	return buf;
+}
+
+bool name_is_shard(const char *name, uint32_t *ret_shard)
+{
+	static const char prefix[] = "shard_";
+	char again[NAME_SEGMENT_MAX];
+	uint64_t shard;
+
+	if (strncmp(name, prefix, sizeof prefix - 1) != 0 || !parse_id(name + sizeof prefix - 1, &shard) || shard > UINT32_MAX ||
+	    strcmp(name, name_shard(again, (uint32_t)shard)) != 0)
+		return false;
+	*ret_shard = (uint32_t)shard;
+	return true;
 }

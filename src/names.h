@@ -23,6 +23,12 @@ char *name_meta(char *buf, uint64_t first_id);
 char *name_torn(char *buf, uint64_t first_id, unsigned n);
 char *name_damaged(char *buf, uint64_t first_id, unsigned n);
 
+/* The stream of a shard: "shard_%02u". `buf` as above. */
+char *name_shard(char *buf, uint32_t shard);
+
+/* True if `name` is exactly name_shard() of some number. */
+bool name_is_shard(const char *name, uint32_t *ret_shard);
+
 /* True if `name` is exactly name_segment() of some id, which goes to *ret_id. "1.wal", "+0…1.wal" or an id over 2^64-1 are not. */
 bool name_is_segment(const char *name, uint64_t *ret_id);
 /* Likewise name_meta(). */
@@ -34,9 +40,6 @@ bool name_is_ours(const char *name);
 /* "checkpoints.log.torn.N", "checkpoints.log.damaged.N": what was put aside of it. */
 char *name_checkpoints_torn(char *buf, unsigned n);
 char *name_checkpoints_damaged(char *buf, unsigned n);
-
-/* The stream of a shard: "shard_%02u". */
-char *name_shard(char *buf, unsigned shard);
 
 /* True for names that belong to the store in its root: LOCK, HEAD, HEAD.tmp, and whatever begins with checkpoints.log. */
 bool name_is_reserved(const char *name);

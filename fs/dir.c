@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "cut.h"
+#include "percent.h"
 #include "sync.h"
 
 struct dir {
@@ -13,6 +15,8 @@ struct dir {
 	uint64_t lookups_seen; /* slot->lookups at the last chunk */
 	uint64_t chunk_names;  /* entries in the last chunk */
 	bool full;	       /* give attributes */
+	struct wal_checkpoint *checkpoints; /* of `.at`: as it was when the listing began */
+	size_t checkpoints_count;
 };
 
 /*
@@ -59,17 +63,31 @@ static struct fuse_entry_param listed_entry(struct dir *dir, bool full, const st
 {
 	struct fuse_entry_param entry;
 
-	if (full && namespace_entry(dir->handle.fs, node, &entry) == 0)
+	if (full && namespace_entry(dir->handle.fs, node, &entry) == 0) {
+		namespace_limit_entry(&dir->node, &entry);
 		return entry;
+	}
 	return bare_entry(node_ino(node, ino_base), type);
+}
+
+static uint64_t parent_ino(const struct dir *dir)
+{
+	const struct slot *slot = dir->handle.slot;
+
+	if (dir->node.kind == NODE_FROM)
+		return node_ino(&(struct node){ .kind = NODE_STREAM }, slot->ino_base);
+	if (dir->node.kind == NODE_CUT)
+		return node_ino(&(struct node){ .kind = NODE_AT }, 0);
+	if (slot && slot->cut)
+		return node_ino(&(struct node){ .kind = NODE_CUT }, cut_ino_base(slot, ""));
+	return node_ino(&(struct node){ .kind = NODE_ROOT }, 0);
 }
 
 static bool add_dots(struct dir *dir, struct chunk *chunk, uint64_t *cookie)
 {
-	static const struct node root = { .kind = NODE_ROOT };
 	uint64_t base = dir->handle.slot ? dir->handle.slot->ino_base : 0;
 	struct fuse_entry_param self = bare_entry(node_ino(&dir->node, base), S_IFDIR);
-	struct fuse_entry_param parent = bare_entry(node_ino(&root, 0), S_IFDIR);
+	struct fuse_entry_param parent = bare_entry(parent_ino(dir), S_IFDIR);
 
 	if (*cookie == COOKIE_DOT) {
 		if (!chunk_add(chunk, ".", &self, COOKIE_DOTDOT))
@@ -100,10 +118,44 @@ static void list_root(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	}
 }
 
+/* Of the streams those that the checkpoint covers. A listing of such with attributes would make slots of them that the kernel may never ask for. */
+static void list_cut(struct dir *dir, struct chunk *chunk, uint64_t cookie)
+{
+	static const struct node node = { .kind = NODE_STREAM };
+	struct slot *slot = dir->handle.slot;
+	char name[WAL_STREAM_NAME_MAX + 1];
+	uint64_t ino_base;
+	uint32_t index = cookie > COOKIE_FIRST ? (uint32_t)(cookie - COOKIE_FIRST) : 0;
+
+	for (; namespace_next(dir->handle.fs, index, &index, name, &ino_base); index++) {
+		struct fuse_entry_param entry = bare_entry(node_ino(&node, cut_ino_base(slot, name)), S_IFDIR);
+
+		if (cut_covers(dir->handle.fs, slot, name) && !chunk_add(chunk, name, &entry, COOKIE_FIRST + (uint64_t)index + 1))
+			return;
+	}
+}
+
+static void list_at(struct dir *dir, struct chunk *chunk, uint64_t cookie)
+{
+	static const struct node node = { .kind = NODE_CUT };
+	char name[PERCENT_NAME_MAX + 1];
+	uint64_t i = cookie > COOKIE_FIRST ? cookie - COOKIE_FIRST : 0;
+
+	for (; i < dir->checkpoints_count; i++) {
+		const struct wal_checkpoint *checkpoint = &dir->checkpoints[i];
+		uint64_t ino_base = node_ino_base_at(checkpoint->id, checkpoint->id_size, "");
+		struct fuse_entry_param entry = bare_entry(node_ino(&node, ino_base), S_IFDIR);
+
+		percent_encode(checkpoint->id, checkpoint->id_size, name);
+		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + i + 1))
+			return;
+	}
+}
+
 static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 {
-	struct slot *slot = dir->handle.slot;
-	struct node node = { .kind = NODE_NEW, .slot = slot->index };
+	struct slot *slot = dir->handle.slot, *entries = slot_of_entries(slot);
+	struct node node = { .kind = NODE_NEW, .slot = entries->index };
 	struct fuse_entry_param entry;
 	char name[ENTRY_NAME_MAX];
 	uint64_t first, id;
@@ -113,54 +165,85 @@ static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	dir->lookups_seen = slot->lookups;
 	dir->chunk_names = 0;
 
-	if (cookie == COOKIE_NEW) {
+	if (cookie == COOKIE_NEW && !slot->cut) {
 		entry = listed_entry(dir, chunk->plus, &node, slot->ino_base, S_IFREG);
 		if (!chunk_add(chunk, "new", &entry, COOKIE_FIRST))
 			return;
 	}
-	wal_stream_bounds(slot->stream, &first, NULL, NULL);
+	slot_bounds(slot, &first, NULL);
 	id = cookie > COOKIE_FIRST ? cookie - COOKIE_FIRST : 0;
 	if (id < first)
 		id = first;
 	for (node.kind = NODE_ENTRY; id < dir->end_id; id++, dir->chunk_names++) {
 		node.number = id;
-		entry = listed_entry(dir, chunk->plus && dir->full, &node, slot->ino_base, S_IFREG);
+		entry = listed_entry(dir, chunk->plus && dir->full, &node, entries->ino_base, S_IFREG);
 		entry_name(id, name);
 		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + id + 1))
 			return;
 	}
 }
 
-static void set_end(struct dir *dir)
+/* What a listing that begins now is to show. Returns as wal_checkpoint_list(). */
+static int set_end(struct dir *dir)
 {
-	if (dir->handle.slot)
-		wal_stream_bounds(dir->handle.slot->stream, NULL, &dir->end_id, NULL);
+	if (dir->node.kind == NODE_STREAM)
+		slot_bounds(dir->handle.slot, NULL, &dir->end_id);
+	if (dir->node.kind != NODE_AT)
+		return 0;
+	free(dir->checkpoints);
+	dir->checkpoints = NULL;
+	dir->checkpoints_count = 0;
+	return wal_checkpoint_list(dir->handle.fs->store, &dir->checkpoints, &dir->checkpoints_count);
+}
+
+static void list(struct dir *dir, struct chunk *chunk, uint64_t cookie)
+{
+	switch (dir->node.kind) {
+	case NODE_ROOT:
+		list_root(dir, chunk, cookie);
+		break;
+	case NODE_AT:
+		list_at(dir, chunk, cookie);
+		break;
+	case NODE_CUT:
+		list_cut(dir, chunk, cookie);
+		break;
+	case NODE_STREAM:
+		list_stream(dir, chunk, cookie);
+		break;
+	default:
+		break; /* `.from` has a name for every id, and lists none */
+	}
 }
 
 static void dir_readdir(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset, bool plus)
 {
 	struct dir *dir = handle_container(handle, struct dir, handle);
 	struct chunk chunk = { .req = req, .size = size, .plus = plus, .data = malloc(size) };
+	int r;
 
 	if (!chunk.data) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	if (offset == COOKIE_DOT)
-		set_end(dir); /* rewinddir(3) is to show what has come since */
-	if (add_dots(dir, &chunk, &offset)) {
-		if (dir->node.kind == NODE_ROOT)
-			list_root(dir, &chunk, offset);
-		else
-			list_stream(dir, &chunk, offset);
-	}
-	fuse_reply_buf(req, chunk.data, chunk.used);
+	/* rewinddir(3) is to show what has come since. */
+	r = offset == COOKIE_DOT ? set_end(dir) : 0;
+	if (r == 0 && add_dots(dir, &chunk, &offset))
+		list(dir, &chunk, offset);
+	if (r)
+		fuse_reply_err(req, walfs_errno(r));
+	else
+		fuse_reply_buf(req, chunk.data, chunk.used);
 	free(chunk.data);
 }
 
 static void dir_fsync(struct handle *handle, fuse_req_t req)
 {
-	if (handle->slot)
+	struct dir *dir = handle_container(handle, struct dir, handle);
+
+	if (node_is_at(&dir->node))
+		fuse_reply_err(req, 0); /* a checkpoint is durable */
+	else if (handle->slot)
 		sync_stream(handle->fs, handle->slot, req);
 	else
 		sync_store(handle->fs, req);
@@ -168,7 +251,10 @@ static void dir_fsync(struct handle *handle, fuse_req_t req)
 
 static void dir_free(struct handle *handle)
 {
-	free(handle_container(handle, struct dir, handle));
+	struct dir *dir = handle_container(handle, struct dir, handle);
+
+	free(dir->checkpoints);
+	free(dir);
 }
 
 static const struct handle_ops dir_ops = {
@@ -177,26 +263,43 @@ static const struct handle_ops dir_ops = {
 	.free = dir_free,
 };
 
+/* Takes over the use of `slot`. */
+static int open_dir(struct walfs *fs, const struct node *node, struct slot *slot, struct dir **ret_dir)
+{
+	struct dir *dir = NULL;
+	int r = node->kind == NODE_CUT ? cut_open(fs, slot) : 0;
+
+	if (r == 0 && !(dir = calloc(1, sizeof(*dir))))
+		r = -ENOMEM;
+	if (r) {
+		if (slot)
+			slot_put(fs, slot);
+		return r;
+	}
+	dir->node = *node;
+	handle_init(&dir->handle, &dir_ops, fs, slot);
+	r = set_end(dir);
+	if (r)
+		handle_unref(&dir->handle);
+	else
+		*ret_dir = dir;
+	return r;
+}
+
 void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct slot *slot = NULL;
 	struct dir *dir;
-	int r;
+	int r = 0;
 
-	if (node->kind != NODE_ROOT && (r = slot_get(fs, node->slot, &slot))) {
+	if (node->kind != NODE_ROOT && node->kind != NODE_AT)
+		r = slot_get(fs, node->slot, &slot);
+	if (r == 0)
+		r = open_dir(fs, node, slot, &dir);
+	if (r) {
 		fuse_reply_err(req, walfs_errno(r));
 		return;
 	}
-	dir = calloc(1, sizeof(*dir));
-	if (!dir) {
-		if (slot)
-			slot_put(fs, slot);
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	dir->node = *node;
-	handle_init(&dir->handle, &dir_ops, fs, slot);
-	set_end(dir);
 	fi->fh = (uintptr_t)&dir->handle;
 	if (fuse_reply_open(req, fi) < 0)
 		handle_unref(&dir->handle);

@@ -5,8 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cut.h"
+#include "textfile.h"
+
 /* Entries never change, names never come to mean something else. */
 #define TIMEOUT_LONG (365.0 * 24 * 3600)
+
+/* What is pruned or deleted is to go away below `.at` too, where nobody tells the kernel. */
+#define TIMEOUT_CUT 1.0
 
 /* `new` must look the same for ever, or rsync would send it each time. 2000-01-01: tar warns about 1970, zip knows nothing before 1980. */
 #define NEW_MTIME_NS (INT64_C(946684800) * 1000000000)
@@ -98,6 +104,7 @@ static int add(struct namespace *names, const char *name, struct slot **ret_slot
 	memcpy(slot->name, name, name_bytes);
 	slot->ino_base = node_ino_base(name);
 	slot->index = names->slots_count;
+	slot->end_id = UINT64_MAX;
 	slot->chain = *bucket_of(names, slot->ino_base);
 	*bucket_of(names, slot->ino_base) = slot;
 	names->slots[names->slots_count++] = slot;
@@ -157,6 +164,8 @@ int slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
 	struct slot *slot;
 	int r;
 
+	if (index & NODE_SLOT_CUT)
+		return cut_slot_get(fs, index, ret_slot);
 	pthread_mutex_lock(&names->lock);
 	slot = index < names->slots_count ? names->slots[index] : NULL;
 	stream = slot ? slot->stream : NULL;
@@ -184,6 +193,10 @@ int slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
 
 void slot_ref(struct walfs *fs, struct slot *slot)
 {
+	if (slot->cut) {
+		cut_slot_ref(fs, slot);
+		return;
+	}
 	pthread_mutex_lock(&fs->names->lock);
 	slot->users++;
 	pthread_mutex_unlock(&fs->names->lock);
@@ -193,11 +206,40 @@ void slot_put(struct walfs *fs, struct slot *slot)
 {
 	bool last;
 
+	if (slot->cut) {
+		cut_slot_put(fs, slot);
+		return;
+	}
 	pthread_mutex_lock(&fs->names->lock);
 	last = !--slot->users && slot->removed;
 	pthread_mutex_unlock(&fs->names->lock);
 	if (last)
 		slot_free(slot);
+}
+
+bool slot_is_removed(struct walfs *fs, struct slot *slot)
+{
+	bool removed;
+
+	pthread_mutex_lock(&fs->names->lock);
+	removed = slot->removed;
+	pthread_mutex_unlock(&fs->names->lock);
+	return removed;
+}
+
+void slot_bounds(struct slot *slot, uint64_t *ret_first, uint64_t *ret_next)
+{
+	uint64_t first, next;
+
+	wal_stream_bounds(slot->stream, &first, &next, NULL);
+	if (next > slot->end_id)
+		next = slot->end_id;
+	if (first > next)
+		first = next;
+	if (ret_first)
+		*ret_first = first;
+	if (ret_next)
+		*ret_next = next;
 }
 
 bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char *name, uint64_t *ret_ino_base)
@@ -284,8 +326,7 @@ void entry_name(uint64_t id, char *name)
 	name[ENTRY_NAME_MAX - 1] = '\0';
 }
 
-/* Digits only, 1 to 20 of them, below 2^64. */
-static bool parse_id(const char *name, uint64_t *ret_id)
+bool entry_id(const char *name, uint64_t *ret_id)
 {
 	uint64_t id = 0;
 	size_t i;
@@ -299,11 +340,29 @@ static bool parse_id(const char *name, uint64_t *ret_id)
 	return true;
 }
 
-static int lookup_stream(struct walfs *fs, const char *name, struct node *ret_node)
+int namespace_get(struct walfs *fs, const char *name, struct slot **ret_slot)
+{
+	struct namespace *names = fs->names;
+	struct slot *slot;
+	uint32_t index = 0;
+
+	pthread_mutex_lock(&names->lock);
+	slot = find_by_name(names, name);
+	if (slot)
+		index = slot->index;
+	pthread_mutex_unlock(&names->lock);
+	return slot ? slot_get(fs, index, ret_slot) : WAL_NOT_FOUND;
+}
+
+static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_node)
 {
 	struct namespace *names = fs->names;
 	struct slot *slot;
 
+	if (!strcmp(name, ".at")) {
+		*ret_node = (struct node){ .kind = NODE_AT };
+		return 0;
+	}
 	pthread_mutex_lock(&names->lock);
 	slot = find_by_name(names, name);
 	if (slot)
@@ -312,54 +371,100 @@ static int lookup_stream(struct walfs *fs, const char *name, struct node *ret_no
 	return slot ? 0 : WAL_NOT_FOUND;
 }
 
-static int lookup_in_stream(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
+static int find_in_stream(struct slot *slot, const char *name, struct node *ret_node)
 {
 	static const struct {
 		const char *name;
 		enum node_kind kind;
-	} fixed[] = { { "new", NODE_NEW }, { ".first", NODE_FIRST }, { ".last", NODE_LAST } };
-	struct node node = { .kind = NODE_ENTRY, .slot = parent->slot };
-	struct slot *slot;
-	int r;
+	} fixed[] = { { "new", NODE_NEW }, { ".first", NODE_FIRST }, { ".last", NODE_LAST }, { ".from", NODE_FROM } };
+	struct node node = { .kind = NODE_ENTRY, .slot = slot_of_entries(slot)->index };
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
-		if (!strcmp(name, fixed[i].name)) {
-			*ret_node = (struct node){ .kind = fixed[i].kind, .slot = parent->slot };
+		if (!strcmp(name, fixed[i].name) && !(slot->cut && fixed[i].kind == NODE_NEW)) {
+			*ret_node = (struct node){ .kind = fixed[i].kind, .slot = slot->index };
 			return 0;
 		}
-	if (!parse_id(name, &node.number))
+	if (!strcmp(name, ".log")) {
+		*ret_node = (struct node){ .kind = NODE_LOG, .slot = slot->index };
+		return textfile_find(slot, NULL, &ret_node->number);
+	}
+	if (!entry_id(name, &node.number) || node.number >= slot->end_id)
 		return WAL_NOT_FOUND;
-	r = slot_get(fs, node.slot, &slot);
-	if (r)
-		return r;
 	slot->lookups++;
-	slot_put(fs, slot);
 	*ret_node = node; /* namespace_stat() will find out whether it exists */
 	return 0;
 }
 
-int namespace_lookup(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
+static int find_in_slot(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
 {
+	struct slot *slot;
+	int r;
+
+	r = slot_get(fs, parent->slot, &slot);
+	if (r)
+		return r;
+	if (parent->kind == NODE_STREAM) {
+		r = find_in_stream(slot, name, ret_node);
+	} else {
+		*ret_node = (struct node){ .kind = NODE_TEXT, .slot = slot->index };
+		r = textfile_find(slot, name, &ret_node->number);
+	}
+	slot_put(fs, slot);
+	return r;
+}
+
+static struct node parent_of(const struct node *node)
+{
+	switch (node->kind) {
+	case NODE_FROM:
+		return (struct node){ .kind = NODE_STREAM, .slot = node->slot };
+	case NODE_CUT:
+		return (struct node){ .kind = NODE_AT };
+	default:
+		return (struct node){ .kind = NODE_ROOT };
+	}
+}
+
+static int find_name(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
+{
+	bool up = !strcmp(name, "..");
+
 	if (strlen(name) > WAL_STREAM_NAME_MAX)
 		return -ENAMETOOLONG;
-	if (!strcmp(name, ".")) {
-		*ret_node = *parent;
-		return 0;
-	}
-	if (!strcmp(name, "..")) {
-		bool in_root = parent->kind == NODE_ROOT || parent->kind == NODE_STREAM;
-
-		*ret_node = in_root ? (struct node){ .kind = NODE_ROOT } : (struct node){ .kind = NODE_STREAM, .slot = parent->slot };
-		return 0;
-	}
 	switch (parent->kind) {
 	case NODE_ROOT:
-		return lookup_stream(fs, name, ret_node);
+	case NODE_AT:
+	case NODE_CUT:
 	case NODE_STREAM:
-		return lookup_in_stream(fs, parent, name, ret_node);
+	case NODE_FROM:
+		break;
 	default:
 		return -ENOTDIR;
 	}
+	if (!strcmp(name, ".") || up) {
+		*ret_node = up ? parent_of(parent) : *parent;
+		return 0;
+	}
+	return parent->kind == NODE_ROOT ? lookup_in_root(fs, name, ret_node) : find_in_slot(fs, parent, name, ret_node);
+}
+
+int namespace_lookup(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
+{
+	int r;
+
+	/* What may get a slot by being looked up. */
+	if (cut_has_name(parent, name))
+		return cut_lookup(fs, parent, name, ret_node);
+	r = find_name(fs, parent, name, ret_node);
+	if (r == 0 && ret_node->slot & NODE_SLOT_CUT)
+		r = cut_know(fs, ret_node->slot);
+	return r;
+}
+
+void namespace_forget(struct walfs *fs, const struct node *node, uint64_t count)
+{
+	if (node->slot & NODE_SLOT_CUT)
+		cut_forget(fs, node->slot, count);
 }
 
 int namespace_readlink(struct walfs *fs, const struct node *node, char *target)
@@ -368,10 +473,12 @@ int namespace_readlink(struct walfs *fs, const struct node *node, char *target)
 	struct slot *slot;
 	int r;
 
+	if (node->kind == NODE_AT_HEAD)
+		return cut_read_head(fs, target);
 	r = slot_get(fs, node->slot, &slot);
 	if (r)
 		return r;
-	wal_stream_bounds(slot->stream, &first, &next, NULL);
+	slot_bounds(slot, &first, &next);
 	slot_put(fs, slot);
 	if (first == next)
 		return WAL_NOT_FOUND;
@@ -398,31 +505,61 @@ static void stat_root(struct walfs *fs, struct stat *st)
 	st->st_size = 4096;
 }
 
-static int stat_in_stream(struct slot *slot, const struct node *node, struct stat *st)
+static int64_t slot_mtime(struct slot *slot)
+{
+	return slot->cut ? cut_mtime(slot) : wal_stream_mtime(slot->stream);
+}
+
+static void stat_directory(struct stat *st, mode_t mode, int64_t mtime_ns)
+{
+	st->st_mode = S_IFDIR | mode;
+	st->st_nlink = 2;
+	st->st_size = 4096;
+	set_times(st, mtime_ns);
+}
+
+static int stat_text(struct walfs *fs, struct slot *slot, const struct node *node, struct stat *st)
+{
+	uint64_t size = 0;
+	int r = textfile_size(fs, slot, node->number, &size);
+
+	st->st_mode = S_IFREG | 0444;
+	st->st_size = (off_t)size;
+	set_times(st, slot_mtime(slot));
+	return r;
+}
+
+static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *node, struct stat *st)
 {
 	struct wal_entry_info info;
 	uint64_t first, next;
 	int r;
 
 	switch (node->kind) {
+	case NODE_CUT:
 	case NODE_STREAM:
-		st->st_mode = S_IFDIR | 0777;
-		st->st_nlink = 2;
-		st->st_size = 4096;
-		set_times(st, wal_stream_mtime(slot->stream));
+		stat_directory(st, slot->cut ? 0555 : 0777, slot_mtime(slot));
+		if (node->kind == NODE_CUT)
+			st->st_nlink = 1; /* how many directories are in it is not known without a look at each */
 		return 0;
+	case NODE_FROM:
+		stat_directory(st, 0555, slot_mtime(slot));
+		return 0;
+	case NODE_LOG:
+	case NODE_TEXT:
+		return stat_text(fs, slot, node, st);
 	case NODE_NEW:
 		st->st_mode = S_IFREG | 0666;
 		set_times(st, NEW_MTIME_NS);
 		return 0;
 	case NODE_FIRST:
 	case NODE_LAST:
-		wal_stream_bounds(slot->stream, &first, &next, NULL);
+		slot_bounds(slot, &first, &next);
 		if (first == next)
 			return WAL_NOT_FOUND;
 		st->st_mode = S_IFLNK | 0777;
 		st->st_size = ENTRY_NAME_MAX - 1;
-		set_times(st, wal_stream_mtime(slot->stream));
+		set_times(st, slot_mtime(slot));
 		return 0;
 	default:
 		r = wal_stream_lookup(slot->stream, node->number, &info);
@@ -444,12 +581,26 @@ int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret)
 	if (node->kind == NODE_ROOT) {
 		st.st_ino = node_ino(node, 0);
 		stat_root(fs, &st);
+	} else if (node->kind == NODE_AT) {
+		st.st_ino = node_ino(node, 0);
+		stat_directory(&st, 0555, cut_newest_ns(fs));
+		st.st_nlink = 1;
+	} else if (node->kind == NODE_AT_HEAD) {
+		char target[LINK_MAX_BYTES];
+
+		r = cut_read_head(fs, target);
+		if (r)
+			return r;
+		st.st_ino = node_ino(node, 0);
+		st.st_mode = S_IFLNK | 0777;
+		st.st_size = (off_t)strlen(target);
+		set_times(&st, cut_newest_ns(fs));
 	} else {
 		r = slot_get(fs, node->slot, &slot);
 		if (r)
 			return r;
 		st.st_ino = node_ino(node, slot->ino_base);
-		r = stat_in_stream(slot, node, &st);
+		r = stat_in_slot(fs, slot, node, &st);
 		slot_put(fs, slot);
 		if (r)
 			return r;
@@ -464,7 +615,30 @@ int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret)
 
 double namespace_attr_timeout(const struct node *node)
 {
-	return node->kind == NODE_ENTRY ? TIMEOUT_LONG : 0;
+	if (node->kind == NODE_ENTRY)
+		return TIMEOUT_LONG;
+	return node->slot & NODE_SLOT_CUT && node->kind != NODE_LOG && node->kind != NODE_TEXT ? TIMEOUT_CUT : 0;
+}
+
+static double entry_timeout(const struct node *node)
+{
+	switch (node->kind) {
+	case NODE_FIRST:
+	case NODE_LAST:
+	case NODE_AT_HEAD:
+	case NODE_CUT:
+	case NODE_LOG:
+	case NODE_TEXT:
+		return 0;
+	default:
+		return TIMEOUT_LONG;
+	}
+}
+
+void namespace_limit_entry(const struct node *parent, struct fuse_entry_param *entry)
+{
+	if (node_is_at(parent) && entry->entry_timeout > TIMEOUT_CUT)
+		entry->entry_timeout = TIMEOUT_CUT;
 }
 
 int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry_param *ret)
@@ -479,15 +653,17 @@ int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry
 		r = slot_get(fs, node->slot, &slot);
 		if (r)
 			return r;
-		wal_stream_bounds(slot->stream, NULL, &next, NULL);
+		slot_bounds(slot, NULL, &next);
 		slot_put(fs, slot);
-		return node->number < next ? -EOVERFLOW : WAL_NOT_FOUND;
+		return node->number < next || node->kind != NODE_ENTRY ? -EOVERFLOW : WAL_NOT_FOUND;
 	}
 	r = namespace_stat(fs, node, &entry.attr);
 	if (r)
 		return r;
 	entry.ino = node_pack(node);
-	entry.entry_timeout = node->kind == NODE_FIRST || node->kind == NODE_LAST ? 0 : TIMEOUT_LONG;
+	if (node->slot & NODE_SLOT_CUT)
+		entry.generation += cut_generation(fs, node->slot);
+	entry.entry_timeout = entry_timeout(node);
 	*ret = entry;
 	return 0;
 }

@@ -11,9 +11,11 @@
 #include <string.h>
 
 #include "append.h"
+#include "cut.h"
 #include "dir.h"
 #include "entry.h"
 #include "sync.h"
+#include "textfile.h"
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -47,23 +49,103 @@ static bool may_change(fuse_req_t req)
 	return false;
 }
 
+/* The same, and nothing is ever changed below `.at`. */
+static bool may_change_at(fuse_req_t req, fuse_ino_t ino)
+{
+	struct node node;
+
+	if (node_unpack(ino, &node) && node_is_at(&node)) {
+		fuse_reply_err(req, EROFS);
+		return false;
+	}
+	return may_change(req);
+}
+
+static void look_up(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name)
+{
+	struct fuse_entry_param entry;
+	struct node node;
+	int r;
+
+	r = namespace_lookup(fs, parent, name, &node);
+	if (r == 0) {
+		r = namespace_entry(fs, &node, &entry);
+		if (r)
+			namespace_forget(fs, &node, 1);
+	}
+	/* ENOENT by an error, not by a node id of 0, is not remembered: the name may be there the next moment. */
+	if (r) {
+		fuse_reply_err(req, walfs_errno(r));
+		return;
+	}
+	namespace_limit_entry(parent, &entry);
+	if (fuse_reply_entry(req, &entry) < 0)
+		namespace_forget(fs, &node, 1);
+}
+
+struct slow_lookup {
+	struct job job;
+	struct walfs *fs;
+	fuse_req_t req;
+	struct node parent;
+	char name[];
+};
+
+static void slow_lookup_run(struct job *job)
+{
+	struct slow_lookup *lookup = (struct slow_lookup *)job;
+	struct walfs *fs = lookup->fs;
+
+	look_up(fs, lookup->req, &lookup->parent, lookup->name);
+	free(lookup);
+	walfs_end(fs);
+}
+
+static void look_up_in_pool(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name)
+{
+	size_t name_bytes = strlen(name) + 1;
+	struct slow_lookup *lookup = malloc(sizeof(*lookup) + name_bytes);
+
+	if (!lookup) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	*lookup = (struct slow_lookup){ .job = { .run = slow_lookup_run }, .fs = fs, .req = req, .parent = *parent };
+	memcpy(lookup->name, name, name_bytes);
+	walfs_begin(fs);
+	pool_submit(&fs->pool, &lookup->job);
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
 	struct walfs *fs = walfs_from(req);
-	struct fuse_entry_param entry;
-	struct node parent, node;
-	int r;
+	struct node parent;
 
 	if (!get_node(req, parent_ino, &parent))
 		return;
-	r = namespace_lookup(fs, &parent, name, &node);
-	if (r == 0)
-		r = namespace_entry(fs, &node, &entry);
-	/* ENOENT by an error, not by a node id of 0, is not remembered: the name may be there the next moment. */
-	if (r)
-		fuse_reply_err(req, walfs_errno(r));
+	if (cut_has_name(&parent, name))
+		look_up_in_pool(fs, req, &parent, name); /* it may read the disk */
 	else
-		fuse_reply_entry(req, &entry);
+		look_up(fs, req, &parent, name);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	struct node node;
+
+	if (node_unpack(ino, &node))
+		namespace_forget(walfs_from(req), &node, count);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	struct node node;
+
+	for (size_t i = 0; i < count; i++)
+		if (node_unpack(forgets[i].ino, &node))
+			namespace_forget(walfs_from(req), &node, forgets[i].nlookup);
+	fuse_reply_none(req);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -110,6 +192,7 @@ static int set_attributes(const struct node *node, const struct stat *now, const
 		return wanted->st_size ? -EPERM : 0;
 	case NODE_ROOT:
 	case NODE_STREAM:
+	case NODE_FROM:
 		return to_set & times ? -EPERM : 0;
 	default:
 		return -EPERM;
@@ -123,7 +206,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	struct node node;
 	int r;
 
-	if (!get_node(req, ino, &node) || !may_change(req))
+	if (!get_node(req, ino, &node) || !may_change_at(req, ino))
 		return;
 	r = namespace_stat(fs, &node, &st);
 	if (r == 0)
@@ -134,15 +217,20 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
 }
 
+static bool is_link(enum node_kind kind)
+{
+	return kind == NODE_FIRST || kind == NODE_LAST || kind == NODE_AT_HEAD;
+}
+
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	char target[ENTRY_NAME_MAX];
+	char target[LINK_MAX_BYTES];
 	struct node node;
 	int r;
 
 	if (!get_node(req, ino, &node))
 		return;
-	r = node.kind == NODE_FIRST || node.kind == NODE_LAST ? namespace_readlink(walfs_from(req), &node, target) : -EINVAL;
+	r = is_link(node.kind) ? namespace_readlink(walfs_from(req), &node, target) : -EINVAL;
 	if (r)
 		fuse_reply_err(req, walfs_errno(r));
 	else
@@ -208,7 +296,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mo
 	int r;
 
 	(void)mode; /* every stream has the same */
-	if (!may_change(req))
+	if (!may_change_at(req, parent_ino))
 		return;
 	if (parent_ino != FUSE_ROOT_ID) {
 		fuse_reply_err(req, EPERM);
@@ -223,7 +311,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mo
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
-	if (!may_change(req))
+	if (!may_change_at(req, parent_ino))
 		return;
 	if (parent_ino == FUSE_ROOT_ID)
 		change_stream(req, name, rmdir_run);
@@ -233,46 +321,47 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 
 /* ---- What is never allowed ---- */
 
-static void refuse(fuse_req_t req)
+static void refuse(fuse_req_t req, fuse_ino_t parent)
 {
-	if (may_change(req))
+	if (may_change_at(req, parent))
 		fuse_reply_err(req, EPERM);
 }
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
-	(void)parent, (void)name, (void)mode, (void)rdev;
-	refuse(req);
+	(void)name, (void)mode, (void)rdev;
+	refuse(req, parent);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
-	(void)parent, (void)name, (void)mode, (void)fi;
-	refuse(req);
+	(void)name, (void)mode, (void)fi;
+	refuse(req, parent);
 }
 
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
-	(void)link, (void)parent, (void)name;
-	refuse(req);
+	(void)link, (void)name;
+	refuse(req, parent);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
-	(void)ino, (void)new_parent, (void)new_name;
-	refuse(req);
+	(void)ino, (void)new_name;
+	refuse(req, new_parent);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	(void)parent, (void)name;
-	refuse(req);
+	(void)name;
+	refuse(req, parent);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags)
 {
-	(void)parent, (void)name, (void)new_parent, (void)new_name, (void)flags;
-	refuse(req);
+	(void)name, (void)new_name, (void)flags;
+	if (may_change_at(req, parent))
+		refuse(req, new_parent);
 }
 
 /* ---- Files and directories that are open ---- */
@@ -284,7 +373,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (!get_node(req, ino, &node))
 		return;
-	if (((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) && !may_change(req))
+	if (((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) && !may_change_at(req, ino))
 		return;
 	switch (node.kind) {
 	case NODE_ENTRY:
@@ -293,8 +382,12 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	case NODE_NEW:
 		append_open(fs, &node, req, fi);
 		break;
+	case NODE_LOG:
+	case NODE_TEXT:
+		textfile_open(fs, &node, req, fi);
+		break;
 	default:
-		fuse_reply_err(req, node.kind == NODE_ROOT || node.kind == NODE_STREAM ? EISDIR : ELOOP);
+		fuse_reply_err(req, is_link(node.kind) ? ELOOP : EISDIR);
 	}
 }
 
@@ -304,10 +397,17 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 	if (!get_node(req, ino, &node))
 		return;
-	if (node.kind == NODE_ROOT || node.kind == NODE_STREAM)
+	switch (node.kind) {
+	case NODE_ROOT:
+	case NODE_STREAM:
+	case NODE_FROM:
+	case NODE_AT:
+	case NODE_CUT:
 		dir_open(walfs_from(req), &node, req, fi);
-	else
+		break;
+	default:
 		fuse_reply_err(req, ENOTDIR);
+	}
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -405,6 +505,8 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 const struct fuse_lowlevel_ops walfs_ops = {
 	.init = op_init,
 	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
 	.getattr = op_getattr,
 	.setattr = op_setattr,
 	.readlink = op_readlink,

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Tries cron-log.sh and tee-log.sh on a mounted temporary store: run-mounted.sh WALFS. Exit status 77, a skip, where nothing can be mounted.
+# Tries cron-log.sh, tee-log.sh and nightly.sh on a mounted temporary store: run-mounted.sh WALFS. Exit status 77, a skip, where nothing can be mounted.
 set -eu
 
 walfs=$1
@@ -38,4 +38,22 @@ printf 'out\nerr\nexit status 3\n' | diff -u - "$dir/got"
 printf 'one\ntwo\n' | "$here/tee-log.sh" "$dir/mnt/builds" >"$dir/shown"
 cmp "$dir/shown" "$dir/mnt/builds/0"
 printf 'one\ntwo\n' | cmp - "$dir/shown"
+
+# Two nights: what the first one's checkpoint covers is let go of in the second, and is in the first one's archive.
+night=$(date +%F)
+mkdir "$dir/backups"
+"$here/nightly.sh" "$dir/mnt" "$dir/backups" 1
+"$here/nightly.sh" "$dir/mnt" "$dir/backups" 1
+[ "$(date +%F)" = "$night" ] || { echo "midnight has passed, the rest is not tried"; exit 0; }
+archive=$dir/backups/nightly-$night.tar.gz
+tar -xzOf "$archive" ./builds/00000000000000000000 | cmp - "$dir/shown"
+yesterday=nightly-$(date -d "1 day ago" +%F)
+touch "$dir/mnt/.checkpoints/$yesterday"
+cp "$archive" "$dir/backups/$yesterday.tar.gz"
+printf 'three
+' >"$dir/mnt/builds/new"
+"$here/nightly.sh" "$dir/mnt" "$dir/backups" 1
+[ ! -e "$dir/mnt/builds/0" ] || fail "what yesterday's checkpoint covers is still there"
+[ "$(cat "$dir/mnt/builds/1")" = three ] || fail "what came after yesterday's checkpoint is gone"
+[ ! -e "$dir/mnt/.checkpoints/$yesterday" ] || fail "yesterday's checkpoint is still there"
 echo "ok"

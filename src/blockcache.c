@@ -13,6 +13,8 @@ struct blockcache {
 	struct lru lru;
 	uint64_t bytes;
 	uint64_t bytes_max;
+	uint64_t hits;
+	uint64_t misses;
 };
 
 int blockcache_new(uint64_t bytes_max, struct blockcache **ret_cache)
@@ -69,8 +71,11 @@ struct block *blockcache_get(struct blockcache *cache, struct lru_key key)
 	LOCKED_SCOPE(&cache->lock);
 	struct lru_node *node = lru_find(&cache->lru, key);
 
-	if (!node)
+	if (!node) {
+		cache->misses++;
 		return NULL;
+	}
+	cache->hits++;
 	lru_touch(&cache->lru, node);
 	struct block *block = container_of(node, struct block, node);
 	block->refs++;
@@ -90,6 +95,14 @@ void blockcache_add(struct blockcache *cache, struct lru_key key, struct block *
 	block->refs++;
 	lru_insert(&cache->lru, &block->node);
 	cache->bytes += block->size;
+}
+
+void blockcache_figures(struct blockcache *cache, uint64_t *ret_hits, uint64_t *ret_misses, uint64_t *ret_bytes)
+{
+	LOCKED_SCOPE(&cache->lock);
+	*ret_hits = cache->hits;
+	*ret_misses = cache->misses;
+	*ret_bytes = cache->bytes;
 }
 
 void blockcache_put(struct blockcache *cache, struct block *block)

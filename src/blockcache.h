@@ -29,6 +29,9 @@ struct block *blockcache_get(struct blockcache *cache, struct lru_key key);
 /* Remembers `block` under `key`, unless it is too large or the key is there already; the caller's reference stays the caller's. */
 void blockcache_add(struct blockcache *cache, struct lru_key key, struct block *block);
 
+/* Lookups that found something and that did not, and the bytes kept now. */
+void blockcache_figures(struct blockcache *cache, uint64_t *ret_hits, uint64_t *ret_misses, uint64_t *ret_bytes);
+
 /* Gives a reference back. NULL is allowed. */
 void blockcache_put(struct blockcache *cache, struct block *block);
 

@@ -24,6 +24,8 @@ struct wal_iter {
 	struct wal_entry *items;
 	size_t item_pos;
 	size_t item_count;
+	uint64_t read_entries;		   /* handed out and not counted yet */
+	uint64_t read_bytes;
 	struct wal_buf window;		   /* raw frames, as they are in the segment */
 	struct block *blocks[BLOCKS_MAX];  /* payloads of compressed frames */
 	size_t block_count;
@@ -70,6 +72,8 @@ static void empty(struct wal_iter *it)
 		blockcache_put(it->stream->engine->blockcache, it->blocks[i]);
 	it->block_count = 0;
 	it->item_pos = it->item_count = 0;
+	stream_count_read(it->stream, 0, it->read_entries, it->read_bytes);
+	it->read_entries = it->read_bytes = 0;
 }
 
 void wal_iter_seek(struct wal_iter *it, uint64_t id)
@@ -248,6 +252,15 @@ static int take_large(struct wal_iter *it, const struct meta_entry *e)
 	return result;
 }
 
+static int report_pruned(struct wal_iter *it, struct wal_entry *ret)
+{
+	uint64_t first;
+
+	wal_stream_bounds(it->stream, &first, NULL, NULL);
+	report_gap(it, first, ret);
+	return WAL_PRUNED;
+}
+
 /* Fills the window from it->next_id on. A condition of wal_iter_next() that fills *ret, WAL_END, or 0 with at least one item. */
 static int fill(struct wal_iter *it, struct wal_entry *ret)
 {
@@ -257,13 +270,8 @@ static int fill(struct wal_iter *it, struct wal_entry *ret)
 
 	if (result == WAL_NOT_FOUND)
 		return WAL_END;
-	if (result == WAL_PRUNED) {
-		uint64_t first;
-
-		wal_stream_bounds(it->stream, &first, NULL, NULL);
-		report_gap(it, first, ret);
-		return WAL_PRUNED;
-	}
+	if (result == WAL_PRUNED)
+		return report_pruned(it, ret);
 	/* A segment that can't be opened costs its entries. */
 	if (result == -EBADMSG)
 		return report_gap(it, f.view.end_id, ret);
@@ -287,6 +295,8 @@ static int fill(struct wal_iter *it, struct wal_entry *ret)
 		if (result == -EBADMSG)
 			gap_end = f.e.id - f.e.index + f.e.entry_count;
 	}
+	if (result == WAL_PRUNED) /* just now */
+		return report_pruned(it, ret);
 	if (result == -EBADMSG && gap_end > it->next_id)
 		return report_gap(it, gap_end < f.end_id ? gap_end : f.end_id, ret);
 	return result;
@@ -298,10 +308,14 @@ int wal_iter_next(struct wal_iter *it, struct wal_entry *ret)
 		empty(it);
 		int result = fill(it, ret);
 
-		if (result != 0)
+		if (result != 0) {
+			stream_count_read(it->stream, result == WAL_GAP ? -EBADMSG : result, 0, 0);
 			return result;
+		}
 	}
 	*ret = it->items[it->item_pos++];
 	it->next_id = ret->id + 1;
+	it->read_entries++;
+	it->read_bytes += ret->size;
 	return 0;
 }

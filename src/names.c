@@ -147,3 +147,22 @@ int wal_stream_name_check(const char *name)
 		return -ENAMETOOLONG;
 	return 0;
 }
+
+char *name_shard(char *buf, uint32_t shard)
+{
+	snprintf(buf, NAME_SHARD_MAX, "shard_%02" PRIu32, shard);
+	return buf;
+}
+
+bool name_is_shard(const char *name, uint32_t *ret_shard)
+{
+	static const char prefix[] = "shard_";
+	char again[NAME_SHARD_MAX];
+	uint64_t shard;
+
+	if (strncmp(name, prefix, sizeof prefix - 1) != 0 || !parse_id(name + sizeof prefix - 1, &shard) || shard > UINT32_MAX ||
+	    strcmp(name, name_shard(again, (uint32_t)shard)) != 0)
+		return false;
+	*ret_shard = (uint32_t)shard;
+	return true;
+}

@@ -13,6 +13,7 @@
 enum {
 	ID_DIGITS = 20,
 	NAME_SEGMENT_MAX = 64, /* room for any name made here, NUL included */
+	NAME_SHARD_MAX = 32,
 };
 
 /* "%020u.wal", "%020u.meta", "%020u.wal.torn.N", "%020u.wal.damaged.N". `buf` holds NAME_SEGMENT_MAX bytes; returned for convenience. */
@@ -20,6 +21,12 @@ char *name_segment(char *buf, uint64_t first_id);
 char *name_meta(char *buf, uint64_t first_id);
 char *name_torn(char *buf, uint64_t first_id, unsigned n);
 char *name_damaged(char *buf, uint64_t first_id, unsigned n);
+
+/* "shard_%02u". `buf` holds NAME_SHARD_MAX bytes. */
+char *name_shard(char *buf, uint32_t shard);
+
+/* True if `name` is exactly name_shard() of some number. */
+bool name_is_shard(const char *name, uint32_t *ret_shard);
 
 /* True if `name` is exactly name_segment() of some id, which goes to *ret_id. "1.wal", "+0…1.wal" or an id over 2^64-1 are not. */
 bool name_is_segment(const char *name, uint64_t *ret_id);

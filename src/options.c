@@ -259,14 +259,14 @@ static int parse_value(const struct option_spec *spec, const struct wal_option_h
 /* "64M", "1000": the shortest text that wal_parse_size() turns into `value`. `buf` holds 32 bytes. */
 static const char *format_size(char *buf, uint64_t value)
 {
-	static const char suffixes[] = "KMGT";
+	static const char *const suffixes[] = { "", "K", "M", "G", "T" };
 	size_t n = 0;
 
 	while (value && value % 1024 == 0 && n < 4) {
 		value /= 1024;
 		n++;
 	}
-	snprintf(buf, 32, "%" PRIu64 "%.*s", value, n ? 1 : 0, n ? &suffixes[n - 1] : "");
+	snprintf(buf, 32, "%" PRIu64 "%s", value, suffixes[n]);
 	return buf;
 }
 

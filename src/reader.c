@@ -261,7 +261,7 @@ static int read_frame(struct wal_reader *r, void *data, size_t size, uint64_t of
 	return result;
 }
 
-int wal_reader_read(struct wal_reader *r, void *data, size_t size, uint64_t offset, size_t *ret_size)
+static int read_some(struct wal_reader *r, void *data, size_t size, uint64_t offset, size_t *ret_size)
 {
 	int result = 0;
 
@@ -289,4 +289,11 @@ int wal_reader_read(struct wal_reader *r, void *data, size_t size, uint64_t offs
 		memcpy(data, r->block->data + r->e.payload_pos + FRAME_LENGTH_BYTES + offset, size);
 	*ret_size = size;
 	return 0;
+}
+int wal_reader_read(struct wal_reader *r, void *data, size_t size, uint64_t offset, size_t *ret_size)
+{
+	int result = read_some(r, data, size, offset, ret_size);
+
+	/* One entry, however many the pieces. */
+	return stream_count_read(r->stream, result, offset == 0, result == 0 ? *ret_size : 0);
 }

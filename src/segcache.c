@@ -13,6 +13,7 @@ struct segcache {
 	/* protected by lock */
 	struct lru lru;
 	size_t open; /* in the table, being opened, or forgotten and still pinned */
+	uint64_t opens;
 };
 
 /* Stands in the table while the segment is being opened, so that others wait instead of opening it too. */
@@ -89,6 +90,7 @@ static int open_into(struct segcache *cache, const struct segcache_request *rq, 
 	segment_close(cache->env, victim);
 	int result = open_segment(cache->env, rq, &segment);
 	pthread_mutex_lock(&cache->lock);
+	cache->opens += result == 0;
 
 	/* segcache_forget() may have taken the place away meanwhile: then what was opened is for this caller alone. */
 	bool cached = placeholder.segment.cached;
@@ -180,6 +182,12 @@ void segcache_forget(struct segcache *cache, uint64_t stream_key, uint64_t first
 	}
 	pthread_mutex_unlock(&cache->lock);
 	segment_close(cache->env, unused);
+}
+
+uint64_t segcache_opens(struct segcache *cache)
+{
+	LOCKED_SCOPE(&cache->lock);
+	return cache->opens;
 }
 
 size_t segcache_count(struct segcache *cache)

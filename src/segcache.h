@@ -38,7 +38,8 @@ void segcache_put(struct segcache *cache, struct segment *segment);
  */
 void segcache_forget(struct segcache *cache, uint64_t stream_key, uint64_t first_id);
 
-/* How many are open now. */
+/* How many are open now, and how many have been opened so far. */
 size_t segcache_count(struct segcache *cache);
+uint64_t segcache_opens(struct segcache *cache);
 
 #endif

@@ -298,9 +298,9 @@ static int open_wal(struct opening *o, int flags)
 	o->segment->fd = sys_open_regular(env->sys, o->dir_fd, name_segment(name, o->segment->first_id), flags, 0);
 	if (o->segment->fd < 0) {
 		result = o->segment->fd;
-		if (result == -ENOENT || result == -ELOOP || result == -EISDIR || result == -EINVAL) {
-			log_write(&env->log, WAL_LOG_ERROR, "stream '%s': segment %s: expected a regular file, found %s", o->name, name,
-				  result == -ENOENT ? "none" : "something else");
+		/* One that is missing may have been pruned: the caller knows. */
+		if (result == -ELOOP || result == -EISDIR || result == -EINVAL) {
+			log_write(&env->log, WAL_LOG_ERROR, "stream '%s': segment %s: expected a regular file, found something else", o->name, name);
 			result = -EBADMSG;
 		}
 		return result;

@@ -24,6 +24,7 @@ struct wal_stream *stream_new(struct engine *engine, const char *name)
 	}
 	st->engine = engine;
 	st->key = atomic_fetch_add(&engine->next_key, 1);
+	st->born_epoch = st->cut_epoch = atomic_load(&engine->cut_epoch);
 	st->refs = 1;
 	st->meta_fd = -1;
 	st->write_task.run = stream_run_write_task;
@@ -31,6 +32,7 @@ struct wal_stream *stream_new(struct engine *engine, const char *name)
 	op_list_init(&st->queue);
 	op_list_init(&st->commits);
 	op_list_init(&st->syncs);
+	op_list_init(&st->watches);
 	op_list_init(&st->done);
 	pthread_condattr_t monotonic;
 	pthread_condattr_init(&monotonic);
@@ -62,6 +64,7 @@ void stream_free(struct wal_stream *st)
 		st->engine->env.sys->close(st->engine->env.sys, (int)st->old_meta_fds.ids[i]);
 	id_array_release(&st->old_meta_fds);
 	id_array_release(&st->segments);
+	id_array_release(&st->doomed);
 	pthread_cond_destroy(&st->changed);
 	pthread_cond_destroy(&st->turn);
 	pthread_mutex_destroy(&st->meta_lock);
@@ -85,6 +88,71 @@ const char *wal_stream_name(const struct wal_stream *st)
 	return st->name;
 }
 
+/* Caller holds st->lock. Those that wait for an id below `next` end. */
+static void end_watches(struct wal_stream *st, uint64_t next, int result)
+{
+	struct op_list all = st->watches;
+	struct wal_op *op;
+
+	if (!all.head)
+		return;
+	op_list_init(&st->watches);
+	while (all.head) {
+		op = op_list_pop(&all);
+		if (op->internal.end_id < next)
+			stream_op_finish(st, op, result);
+		else
+			op_list_push(&st->watches, op);
+	}
+}
+
+void stream_end_watches(struct wal_stream *st, int result)
+{
+	end_watches(st, UINT64_MAX, result);
+}
+
+void wal_stream_watch(struct wal_stream *st, uint64_t id, struct wal_op *op)
+{
+	memset(&op->internal, 0, sizeof op->internal);
+	/* The last of all ids is never given out: see NEXT_ID_MAX in stream_append.c. */
+	op->internal.end_id = id < UINT64_MAX ? id : UINT64_MAX - 1;
+	stream_ref(st); /* the op's */
+	stream_ref(st); /* until the lock is released */
+	pthread_mutex_lock(&st->lock);
+	if (st->deleted)
+		stream_op_finish(st, op, -ENOENT);
+	else if (id < atomic_load_explicit(&st->pub_next, memory_order_relaxed))
+		stream_op_finish(st, op, 0);
+	else
+		op_list_push(&st->watches, op);
+	stream_call_back(st);
+	pthread_mutex_unlock(&st->lock);
+	stream_unref(st);
+}
+
+bool wal_stream_unwatch(struct wal_stream *st, struct wal_op *op)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&st->lock);
+	struct op_list all = st->watches;
+	if (all.head) {
+		op_list_init(&st->watches);
+		while (all.head) {
+			struct wal_op *other = op_list_pop(&all);
+
+			if (other == op)
+				found = true;
+			else
+				op_list_push(&st->watches, other);
+		}
+	}
+	pthread_mutex_unlock(&st->lock);
+	if (found)
+		stream_unref(st); /* the op's */
+	return found;
+}
+
 void stream_publish(struct wal_stream *st)
 {
 	uint64_t next = st->commits.head ? st->commits.head->first_id : st->next_id;
@@ -98,6 +166,7 @@ void stream_publish(struct wal_stream *st)
 	atomic_store_explicit(&st->pub_next, next, memory_order_release);
 	if (st->watchers > 0)
 		pthread_cond_broadcast(&st->changed);
+	end_watches(st, next, 0);
 }
 
 void wal_stream_bounds(struct wal_stream *st, uint64_t *ret_first, uint64_t *ret_next, uint64_t *ret_durable)
@@ -135,6 +204,14 @@ struct segcache_request stream_segment_request(const struct wal_stream *st, size
 	};
 }
 
+bool stream_has_segment(struct wal_stream *st, uint64_t first_id)
+{
+	LOCKED_SCOPE(&st->lock);
+	ssize_t index = id_array_find(&st->segments, first_id);
+
+	return index >= 0 && st->segments.ids[index] == first_id;
+}
+
 int stream_pin_active(struct wal_stream *st, struct segment **ret_segment)
 {
 	struct segcache *cache = st->engine->segcache;
@@ -146,6 +223,10 @@ int stream_pin_active(struct wal_stream *st, struct segment **ret_segment)
 		struct segcache_request rq = stream_segment_request(st, st->segments.count - 1);
 		pthread_mutex_unlock(&st->lock);
 		int result = segcache_get(cache, &rq, &segment);
+		if (result == -ENOENT && stream_has_segment(st, rq.first_id))
+			return stream_missing(st, rq.first_id);
+		if (result == -ENOENT)
+			continue; /* sealed and pruned since */
 		if (result < 0)
 			return result;
 		if (segment->active) {

@@ -63,15 +63,40 @@ struct wal_op *op_list_pop(struct op_list *list)
 
 /* ---- The ends of an op ---- */
 
+static bool is_sync(const struct wal_op *op)
+{
+	return op->count == 0 && !op->internal.draft;
+}
+
+/* In a temporary file: it is copied in pieces, which takes its time. */
+static bool is_spilled(const struct wal_op *op)
+{
+	return op->internal.draft && op->count == 0;
+}
+
 /* Marks ops whose submitter waits; it is woken instead of called. */
 void stream_op_wakes(struct wal_op *op)
 {
 	(void)op;
 }
 
+/* Rare, so any thread may. */
+static void count_append_error(struct wal_stream *st, int result)
+{
+	struct stream_stats *stats = &st->stats;
+
+	stats_add_shared(result == -ENOSPC || result == -EDQUOT ? &stats->append_errors_space :
+			 result == -EFBIG			? &stats->append_errors_size :
+			 result == -EIO				? &stats->append_errors_io :
+								  &stats->append_errors_other,
+			 1);
+}
+
 void stream_op_finish(struct wal_stream *st, struct wal_op *op, int result)
 {
 	op->result = result;
+	if (result < 0 && !is_sync(op))
+		count_append_error(st, result);
 	if (op->done != stream_op_wakes) {
 		op_list_push(&st->done, op);
 		return;
@@ -111,17 +136,6 @@ void stream_call_back(struct wal_stream *st)
 }
 
 /* ---- Preparing ---- */
-
-static bool is_sync(const struct wal_op *op)
-{
-	return op->count == 0 && !op->internal.draft;
-}
-
-/* In a temporary file: it is copied in pieces, which takes its time. */
-static bool is_spilled(const struct wal_op *op)
-{
-	return op->internal.draft && op->count == 0;
-}
 
 static uint64_t raw_size_of(const struct wal_op *op)
 {
@@ -532,12 +546,36 @@ static int write_group(struct group *g, int *ret_cut)
 }
 
 /* Caller holds st->lock. */
+static void count_group(struct wal_stream *st, const struct group *g)
+{
+	struct stream_stats *stats = &st->stats;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < g->count; i++) {
+		const struct wal_op *op = g->ops[i];
+		const struct wal_payload *payload = op->internal.payload;
+
+		if (is_spilled(op))
+			bytes += op->internal.frame_bytes - FRAME_HEADER_BYTES - FRAME_LENGTH_BYTES;
+		else
+			bytes += payload ? payload->raw_size - FRAME_LENGTH_BYTES * (uint64_t)op->count : op->entries[0].iov_len;
+	}
+	stats_add(&stats->appends, g->entries);
+	stats_add(&stats->append_bytes, bytes);
+	stats_add(&stats->frames, g->count);
+	stats_add(&stats->frame_bytes, g->bytes);
+	stats_add(&stats->writes, 1);
+}
+
+/* Caller holds st->lock. */
 static void publish_group(struct wal_stream *st, struct group *g)
 {
 	uint8_t *before = st->meta.block;
 
 	st->meta = g->meta;
 	st->meta_work = before;
+	count_group(st, g);
+	stream_see_cut(st);
 	st->next_id += g->entries;
 	st->active.end = g->offset + g->bytes;
 	st->in_flight = 0;
@@ -722,7 +760,13 @@ static int begin(struct wal_stream *st, struct wal_op *op)
 	memset(&op->internal, 0, sizeof op->internal);
 	if (st->engine->env.opts.ro)
 		return op->count > 0 ? -EROFS : 0;
-	return prepare(st, op);
+	/* Where nothing waits for the disk, the clock would cost more than the figure is worth. */
+	if (stream_op_syncs(st, op) || stats_get(&st->stats.writes) % 16 == 0)
+		op->internal.begin_ns = stats_clock();
+	int result = prepare(st, op);
+	if (result < 0)
+		count_append_error(st, result);
+	return result;
 }
 
 static void submit(struct wal_stream *st, struct wal_op *op, int result)

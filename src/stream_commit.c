@@ -27,9 +27,11 @@ bool stream_op_syncs(const struct wal_stream *st, const struct wal_op *op)
 
 void stream_advance(struct wal_stream *st)
 {
-	while (st->commits.head &&
-	       (!stream_op_syncs(st, st->commits.head) || st->commits.head->internal.end_id <= st->durable_id))
+	while (st->commits.head && (!stream_op_syncs(st, st->commits.head) || st->commits.head->internal.end_id <= st->durable_id)) {
+		if (st->commits.head->internal.begin_ns)
+			stats_took(&st->stats.append_time, st->commits.head->internal.begin_ns);
 		stream_op_finish(st, op_list_pop(&st->commits), 0);
+	}
 	while (st->syncs.head && st->syncs.head->internal.end_id <= st->durable_id)
 		stream_op_finish(st, op_list_pop(&st->syncs), 0);
 	stream_publish(st);
@@ -84,6 +86,16 @@ static int sync_active(struct wal_stream *st)
 	return result;
 }
 
+void stream_count_sync(struct wal_stream *st, uint64_t begin_ns, uint64_t durable_id, int result)
+{
+	stats_took(&st->stats.sync_time, begin_ns);
+	stats_add(&st->stats.syncs, 1);
+	if (result < 0)
+		stats_add(&st->stats.sync_errors, 1);
+	else if (durable_id > st->durable_id)
+		stats_add(&st->stats.synced_appends, durable_id - st->durable_id);
+}
+
 void stream_mark_stopped(struct wal_stream *st, int error, const char *what)
 {
 	if (st->health != WAL_HEALTHY)
@@ -99,12 +111,13 @@ void stream_sync_lead(struct wal_stream *st)
 	if (st->syncing || !first_to_sync(st) || st->health != WAL_HEALTHY)
 		return; /* whoever syncs or stops now looks again afterwards */
 	st->syncing = true;
-	uint64_t id = st->next_id, end = st->active.end, frames = st->active.frames;
+	uint64_t id = st->next_id, end = st->active.end, frames = st->active.frames, begin_ns = stats_clock();
 	pthread_mutex_unlock(&st->lock);
 
 	int result = sync_active(st);
 
 	pthread_mutex_lock(&st->lock);
+	stream_count_sync(st, begin_ns, id, result);
 	/* Before anyone else can sync: that would succeed and prove nothing. */
 	if (result < 0)
 		stream_mark_stopped(st, result, "syncing the active segment");
@@ -135,6 +148,7 @@ void stream_stop(struct wal_stream *st)
 	struct segment *segment;
 
 	st->stopping = false;
+	stream_see_cut(st);
 	if (op)
 		st->next_id = op->first_id;
 	while ((op = op_list_pop(&st->commits)))

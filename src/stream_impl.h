@@ -9,9 +9,10 @@
  * stream.meta_lock	one writer at a time in the sidecar of the active segment, so that an older state of a block never replaces a newer one. Held over
  *			pwrite, never over a sync.
  *
- * Two tokens, booleans under stream.lock, are held over system calls instead of a lock:
+ * Three tokens, booleans under stream.lock, are held over system calls instead of a lock:
  *
- * writing		its holder alone writes frames, extends the sidecar and rotates.
+ * pruning		its holder alone drops segments. It takes `writing` for as long as it changes the index; no holder of another token waits for it.
+ * writing		its holder alone writes frames, extends the sidecar, rotates, and changes which segments there are.
  * syncing		its holder alone syncs the active segment; a rotation takes it too, so that the segment does not change under a sync.
  *			Who holds `writing` may wait for `syncing`, never the other way round.
  *
@@ -34,6 +35,7 @@
 #include "meta.h"
 #include "segcache.h"
 #include "segindex.h"
+#include "stats.h"
 #include "worker.h"
 
 /* What all streams of a store share. */
@@ -43,6 +45,7 @@ struct engine {
 	struct blockcache *blockcache;
 	struct workers *workers; /* NULL: read-only */
 	atomic_uint_fast64_t next_key;
+	atomic_uint_fast64_t cut_epoch; /* goes up by one at each cut; see checkpoint.c */
 };
 
 struct op_list {
@@ -73,6 +76,8 @@ struct wal_stream {
 	atomic_uint_fast64_t pub_durable;
 	atomic_int_fast64_t pub_mtime;
 
+	struct stream_stats stats;
+
 	pthread_mutex_t lock;
 	pthread_cond_t turn;	/* a token was given back */
 	pthread_cond_t changed; /* entries became visible, or the stream is gone */
@@ -84,11 +89,17 @@ struct wal_stream {
 	struct active_segment active;
 	bool writing;
 	bool syncing;
+	bool pruning;
+	bool index_unsure;	     /* segments.idx may not list just `segments`: it is to be written whole */
+	uint64_t born_epoch;	     /* engine.cut_epoch when it was made: no earlier cut has it */
+	uint64_t cut_epoch;	     /* the last epoch that an append or a cut has seen, */
+	uint64_t cut_id;	     /* and next_id when that began; see checkpoint.c */
 	bool sync_assigned;	     /* someone has been told to sync and will */
 	bool touched;		     /* the files are not as a clean close leaves them */
 	struct op_list queue;
 	struct op_list commits;
 	struct op_list syncs;
+	struct op_list watches;	     /* op->internal.end_id is the id waited for */
 	struct op_list done;	     /* to be called back once the lock is released */
 	struct worker_task write_task;
 	struct worker_task sync_task;
@@ -106,6 +117,8 @@ struct wal_stream {
 	uint8_t *meta_work;	     /* the other block buffer: the holder of `writing` works in it; NULL until it does */
 	uint64_t *sums;		     /* payload bytes before each segment, as far as known; see stream_stat.c */
 	size_t sums_count;
+
+	struct id_array doomed;	     /* the holder of `pruning`'s: segments that are dropped, and whose files are still to be removed */
 
 	pthread_mutex_t space_lock;
 	/* protected by space_lock */
@@ -131,11 +144,30 @@ void stream_unref(struct wal_stream *st);
 /* Whatever references there are: at the end of a store. */
 void stream_free(struct wal_stream *st);
 
-/* Caller holds st->lock: makes visible what is, and wakes who waits for it. */
+/* Caller holds st->lock: makes visible what is, and wakes who waits for it. Watches go to st->done: stream_call_back() is to follow. */
 void stream_publish(struct wal_stream *st);
+
+/* Caller holds st->lock: all watches end with `result`. */
+void stream_end_watches(struct wal_stream *st, int result);
+
+/*
+ * Caller holds st->lock, and is about to change next_id: what it is until then belongs to the last cut, if that has not been here yet. See checkpoint.c.
+ */
+static inline void stream_see_cut(struct wal_stream *st)
+{
+	uint64_t epoch = atomic_load_explicit(&st->engine->cut_epoch, memory_order_acquire);
+
+	if (st->cut_epoch != epoch) {
+		st->cut_epoch = epoch;
+		st->cut_id = st->next_id;
+	}
+}
 
 /* The request for the segment number `index`. Caller holds st->lock (or nobody else knows the stream). */
 struct segcache_request stream_segment_request(const struct wal_stream *st, size_t index);
+
+/* Whether the segment that begins with `first_id` is one of the stream's still. Takes st->lock. */
+bool stream_has_segment(struct wal_stream *st, uint64_t first_id);
 
 /* Pins the active segment: of this moment, unless the caller holds `writing` or `syncing`. No lock held. */
 int stream_pin_active(struct wal_stream *st, struct segment **ret_segment);
@@ -160,6 +192,14 @@ int stream_create_meta(struct wal_stream *st, int dir_fd, uint64_t first_id);
 
 /* Makes the files of an empty stream in the existing empty directory, durably, and fills the new stream. */
 int stream_create(struct wal_stream *st);
+
+/* ---- stream_stat.c ---- */
+
+/* Caller holds st->lock, which is released meanwhile: when this returns 0, st->sums has one for each segment. */
+int stream_complete_sums(struct wal_stream *st);
+
+/* Counts a read of entries that ended with `result`; returns that. Shared. */
+int stream_count_read(struct wal_stream *st, int result, uint64_t entries, uint64_t bytes);
 
 /* ---- stream_append.c ---- */
 
@@ -220,6 +260,9 @@ void stream_sync_lead(struct wal_stream *st);
 void stream_mark_stopped(struct wal_stream *st, int error, const char *what);
 void stream_stop(struct wal_stream *st);
 
+/* Caller holds st->lock: counts a sync of the active segment that began at `begin_ns` and was to make everything below `durable_id` durable, before that is noted. */
+void stream_count_sync(struct wal_stream *st, uint64_t begin_ns, uint64_t durable_id, int result);
+
 /* Caller holds st->lock: waits until nobody syncs and takes `syncing`. */
 void stream_take_syncing(struct wal_stream *st);
 void stream_give_syncing(struct wal_stream *st);
@@ -276,6 +319,9 @@ int stream_damaged(struct wal_stream *st, const struct segment *segment, const s
 
 /* 0 if the crc computed is that of the header, else as stream_damaged(). */
 int stream_check_crc(struct wal_stream *st, const struct segment *segment, const struct meta_entry *e, const struct frame_header *h, uint32_t crc);
+
+/* Logs that the file of a segment is not there; returns -EBADMSG. */
+int stream_missing(struct wal_stream *st, uint64_t first_id);
 
 enum { FRAME_BYTES_LARGE = 4 << 20 }; /* frames above this are not read whole, nor kept in the block cache */
 

@@ -57,6 +57,10 @@ int stream_view_open(struct wal_stream *st, uint64_t id, struct stream_view *vie
 
 		/* The state was read before the segment is pinned: what it says is in any file that the segment can have from now on. */
 		result = segcache_get(engine->segcache, &rq, &view->segment);
+		if (result == -ENOENT && stream_has_segment(st, rq.first_id))
+			return stream_missing(st, rq.first_id);
+		if (result == -ENOENT)
+			continue; /* pruned since */
 		if (result < 0)
 			return result;
 		/* One opened by whoever came before the sidecar moved to a temporary file does not have its later blocks. */
@@ -103,6 +107,8 @@ static int renew(struct stream_view *view)
 	segcache_put(cache, view->segment);
 	view->segment = NULL;
 	int result = segcache_get(cache, &rq, &view->segment);
+	if (result == -ENOENT)
+		result = stream_has_segment(st, view->first_id) ? stream_missing(st, view->first_id) : WAL_PRUNED;
 	if (result == 0)
 		result = segment_view(&st->engine->env, view->segment, view->segment->blocks, &view->meta);
 	return result;
@@ -143,6 +149,12 @@ int wal_stream_lookup(struct wal_stream *st, uint64_t id, struct wal_entry_info 
 }
 
 /* ---- Frames ---- */
+
+int stream_missing(struct wal_stream *st, uint64_t first_id)
+{
+	log_write(&st->engine->env.log, WAL_LOG_ERROR, "stream '%s': segment %020" PRIu64 ".wal: expected a regular file, found none", st->name, first_id);
+	return -EBADMSG;
+}
 
 int stream_damaged(struct wal_stream *st, const struct segment *segment, const struct meta_entry *e, const char *expected, const char *found)
 {
@@ -406,7 +418,9 @@ int wal_stream_get(struct wal_stream *st, uint64_t id, struct wal_buf *buf)
 {
 	int result = stream_get_whole(st, id, buf);
 
-	return result == -EFBIG ? get_in_pieces(st, id, buf) : result;
+	if (result == -EFBIG)
+		return get_in_pieces(st, id, buf);
+	return stream_count_read(st, result, 1, buf->size);
 }
 
 int wal_stream_get_batch(struct wal_stream *st, uint64_t id, size_t count, size_t bytes_max, struct wal_buf *buf, struct wal_entry *entries,

@@ -120,7 +120,23 @@ static int create_next(struct rotation *r)
 /* Steps 5 and 6. */
 static int name_next(struct rotation *r)
 {
-	int result = segindex_append(r->sys, r->dir_fd, r->index, r->id);
+	struct wal_stream *st = r->st;
+	struct id_array all = { 0 };
+	int result = 0;
+
+	if (st->index_unsure) {
+		for (size_t i = 0; i < r->index && result == 0; i++)
+			result = id_array_push(&all, st->segments.ids[i]);
+		if (result == 0)
+			result = id_array_push(&all, r->id);
+		if (result == 0)
+			result = segindex_store(r->sys, r->dir_fd, &all, 0600);
+		id_array_release(&all);
+		if (result == 0)
+			st->index_unsure = false;
+	} else {
+		result = segindex_append(r->sys, r->dir_fd, r->index, r->id);
+	}
 
 	if (result == 0)
 		result = headstate_store(r->sys, r->dir_fd, r->id, 0600);
@@ -229,7 +245,11 @@ static int rotate(struct rotation *r, bool *ret_sync_failed)
 	*ret_sync_failed = false;
 	if (result < 0)
 		return result;
+	uint64_t begin_ns = stats_clock();
 	result = r->sys->fdatasync(r->sys, r->old->fd);
+	pthread_mutex_lock(&st->lock);
+	stream_count_sync(st, begin_ns, r->id, result);
+	pthread_mutex_unlock(&st->lock);
 	*ret_sync_failed = result < 0;
 	if (result == 0) {
 		/* Only a cache: what is wrong with it shows, and is mended, when it is next opened. */
@@ -261,6 +281,7 @@ int stream_rotate(struct wal_stream *st)
 	int result = rotate(&r, &sync_failed);
 
 	pthread_mutex_lock(&st->lock);
+	stats_add(&st->stats.rotations, result == 0);
 	if (!sync_failed) {
 		st->durable_id = r.id;
 		if (result < 0) {

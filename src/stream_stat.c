@@ -2,8 +2,8 @@
 /*
  * Figures of a stream, and the stream as one text.
  *
- * st->sums[i] is the number of payload bytes before segment i, counted from the first one retained when the store was opened. They are added up from the sidecars
- * when they are first asked for: sums_count of them are known, sums[0] = 0 from the beginning.
+ * st->sums[i] is the number of payload bytes before segment i, counted from the first one retained when they are first asked for. They are then added up from the
+ * sidecars: sums_count of them are known. A prune drops the leading ones and leaves the others as they are, so offsets never move.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -47,8 +47,7 @@ static int sums_push(struct wal_stream *st, uint64_t sum)
 	return 0;
 }
 
-/* Caller holds st->lock, which is released meanwhile: when this returns 0 all sums are known. */
-static int complete_sums(struct wal_stream *st)
+int stream_complete_sums(struct wal_stream *st)
 {
 	int result = st->sums_count == 0 ? sums_push(st, 0) : 0;
 
@@ -74,7 +73,7 @@ static int extent_of(struct wal_stream *st, uint64_t id, uint64_t *ret_begin, ui
 	struct meta_entry e;
 
 	pthread_mutex_lock(&st->lock);
-	int result = complete_sums(st);
+	int result = stream_complete_sums(st);
 	ssize_t index = result == 0 ? id_array_find(&st->segments, id) : -1;
 	uint64_t sum = index >= 0 ? st->sums[index] : 0;
 	pthread_mutex_unlock(&st->lock);
@@ -108,7 +107,7 @@ int wal_stream_offset_of(struct wal_stream *st, uint64_t id, uint64_t *ret_offse
 	if (first == next) {
 		/* Nothing was retained, so a segment began there, whatever was appended, sealed or pruned since. */
 		pthread_mutex_lock(&st->lock);
-		int result = complete_sums(st);
+		int result = stream_complete_sums(st);
 		ssize_t index = result == 0 ? id_array_find(&st->segments, id) : -1;
 		if (index >= 0)
 			*ret_offset = st->sums[index];
@@ -144,7 +143,7 @@ int wal_stream_id_at(struct wal_stream *st, uint64_t offset, uint64_t *ret_id, u
 	struct meta_entry e;
 
 	pthread_mutex_lock(&st->lock);
-	int result = complete_sums(st);
+	int result = stream_complete_sums(st);
 	size_t index = result == 0 ? segment_at(st, offset) : 0;
 	uint64_t sum = result == 0 ? st->sums[index] : 0, first_id = st->segments.ids[index];
 	pthread_mutex_unlock(&st->lock);
@@ -169,6 +168,51 @@ int wal_stream_id_at(struct wal_stream *st, uint64_t offset, uint64_t *ret_id, u
 	stream_view_release(&view);
 	return result == WAL_END ? WAL_NOT_FOUND : result;
 }
+
+/* ---- Counters ---- */
+
+int stream_count_read(struct wal_stream *st, int result, uint64_t entries, uint64_t bytes)
+{
+	struct stream_stats *stats = &st->stats;
+
+	if (result == 0 && entries > 0)
+		stats_add_shared(&stats->reads, entries);
+	if (result == 0 && bytes > 0)
+		stats_add_shared(&stats->read_bytes, bytes);
+	if (result < 0)
+		stats_add_shared(result == -EBADMSG ? &stats->read_errors_damaged : &stats->read_errors_other, 1);
+	return result;
+}
+
+void wal_stream_counters(struct wal_stream *st, struct wal_stream_counters *ret)
+{
+	const struct stream_stats *s = &st->stats;
+
+	*ret = (struct wal_stream_counters){
+		.appends = stats_get(&s->appends),
+		.append_bytes = stats_get(&s->append_bytes),
+		.frames = stats_get(&s->frames),
+		.frame_bytes = stats_get(&s->frame_bytes),
+		.writes = stats_get(&s->writes),
+		.syncs = stats_get(&s->syncs),
+		.synced_appends = stats_get(&s->synced_appends),
+		.append_errors_space = stats_get(&s->append_errors_space),
+		.append_errors_size = stats_get(&s->append_errors_size),
+		.append_errors_io = stats_get(&s->append_errors_io),
+		.append_errors_other = stats_get(&s->append_errors_other),
+		.sync_errors = stats_get(&s->sync_errors),
+		.reads = stats_get(&s->reads),
+		.read_bytes = stats_get(&s->read_bytes),
+		.read_errors_damaged = stats_get(&s->read_errors_damaged),
+		.read_errors_other = stats_get(&s->read_errors_other),
+		.rotations = stats_get(&s->rotations),
+		.pruned_segments = stats_get(&s->pruned_segments),
+	};
+	stats_read_histogram(&s->append_time, &ret->append_time);
+	stats_read_histogram(&s->sync_time, &ret->sync_time);
+}
+
+/* ---- Figures ---- */
 
 struct disk_walk {
 	struct sys *sys;
@@ -201,37 +245,48 @@ static int disk_bytes(struct wal_stream *st, uint64_t *ret_bytes)
 	return result;
 }
 
-int wal_stream_stat(struct wal_stream *st, struct wal_stream_stat *ret)
+/* All but disk_bytes. WAL_PRUNED, WAL_NOT_FOUND: it changed meanwhile. */
+static int figures(struct wal_stream *st, struct wal_stream_stat *s)
 {
-	struct wal_stream_stat s = { 0 };
 	uint64_t begin = 0, end = 0, unused;
-	/* Of a stream whose directory can't be read the rest is still worth knowing, above all why. */
-	int result = disk_bytes(st, &s.disk_bytes);
-	if (result == -ENOMEM || result == -EMFILE || result == -ENFILE)
-		return result;
-	result = 0;
+	int result = 0;
+
 	pthread_mutex_lock(&st->lock);
 	if (st->deleted)
 		result = -ENOENT;
-	s.first_id = st->segments.ids[0];
-	s.next_id = st->pub_next;
-	s.durable_id = st->durable_id < s.next_id ? st->durable_id : s.next_id;
-	s.segments = st->segments.count;
-	s.active_segment_id = st->active.first_id;
-	s.last_append_ns = st->pub_mtime;
-	s.tail = st->tail;
-	s.tail_offset = st->tail_offset;
-	s.tail_bytes = st->tail_bytes;
-	s.health = st->health;
-	memcpy(s.reason, st->reason, sizeof s.reason);
+	s->first_id = st->segments.ids[0];
+	s->next_id = st->pub_next;
+	s->durable_id = st->durable_id < s->next_id ? st->durable_id : s->next_id;
+	s->segments = st->segments.count;
+	s->active_segment_id = st->active.first_id;
+	s->last_append_ns = st->pub_mtime;
+	s->tail = st->tail;
+	s->tail_offset = st->tail_offset;
+	s->tail_bytes = st->tail_bytes;
+	s->health = st->health;
+	memcpy(s->reason, st->reason, sizeof s->reason);
 	pthread_mutex_unlock(&st->lock);
-	s.entries = s.next_id - s.first_id;
-	if (result == 0 && s.entries > 0)
-		result = extent_of(st, s.next_id - 1, &unused, &end);
-	if (result == 0 && s.entries > 0)
-		result = extent_of(st, s.first_id, &begin, &unused);
-	s.payload_bytes = end - begin;
+	s->entries = s->next_id - s->first_id;
+	if (result == 0 && s->entries > 0)
+		result = extent_of(st, s->next_id - 1, &unused, &end);
+	if (result == 0 && s->entries > 0)
+		result = extent_of(st, s->first_id, &begin, &unused);
+	s->payload_bytes = end - begin;
+	return result;
+}
+
+int wal_stream_stat(struct wal_stream *st, struct wal_stream_stat *ret)
+{
+	struct wal_stream_stat s = { 0 };
+	/* Of a stream whose directory can't be read the rest is still worth knowing, above all why. */
+	int result = disk_bytes(st, &s.disk_bytes);
+
+	if (result == -ENOMEM || result == -EMFILE || result == -ENFILE)
+		return result;
+	do {
+		result = figures(st, &s);
+	} while (result == WAL_PRUNED || result == WAL_NOT_FOUND);
 	if (result == 0)
 		*ret = s;
-	return result == WAL_PRUNED || result == WAL_NOT_FOUND ? -EAGAIN : result;
+	return result;
 }

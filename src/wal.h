@@ -219,6 +219,31 @@ const struct wal_options *wal_store_options(const struct wal_store *store);
 /* statvfs(3) of the file system that holds the store. */
 int wal_store_statvfs(struct wal_store *store, struct statvfs *ret);
 
+/* How often something took how long. Class i counts what took at most wal_histogram_bound_ns(i) and more than the class before; the last has no bound. */
+enum { WAL_HISTOGRAM_CLASSES = 26 };
+
+struct wal_histogram {
+	uint64_t classes[WAL_HISTOGRAM_CLASSES];
+	uint64_t sum_ns;
+};
+
+/* 1000, 2000, 4000 … up to about 17 seconds; UINT64_MAX for the last. */
+uint64_t wal_histogram_bound_ns(unsigned class);
+
+struct wal_store_counters {
+	uint64_t open_segments;	  /* now */
+	uint64_t segment_opens;	  /* since the store was opened; so are those below */
+	uint64_t cache_hits;	  /* of decoded batches and compressed frames */
+	uint64_t cache_misses;
+	uint64_t cache_bytes;	  /* now */
+	uint64_t checkpoints;	  /* made */
+	uint64_t checkpoint_errors;
+	struct wal_histogram checkpoint_time;
+};
+
+/* Does not block. */
+void wal_store_counters(struct wal_store *store, struct wal_store_counters *ret);
+
 /*
  * The names of all streams, sorted bytewise, as one allocation: a NULL-terminated array whose strings follow it. The caller frees it
  * with free(3). Streams made or deleted meanwhile may or may not be in it.
@@ -305,6 +330,33 @@ struct wal_stream_stat {
 /* All figures at once, consistent with each other but for disk_bytes. Reads the index of each segment the first time: blocks on the disk. */
 int wal_stream_stat(struct wal_stream *stream, struct wal_stream_stat *ret);
 
+/* What happened to a stream since the store was opened. Each number goes up only. */
+struct wal_stream_counters {
+	uint64_t appends;	      /* committed: entries, */
+	uint64_t append_bytes;	      /* their sizes, */
+	uint64_t frames;	      /* their frames, */
+	uint64_t frame_bytes;	      /* on disk, headers and all, */
+	uint64_t writes;	      /* and into how many writes those were gathered */
+	uint64_t syncs;		      /* of the active segment */
+	uint64_t synced_appends;      /* entries that those made durable: by `syncs`, the size of a group */
+	uint64_t append_errors_space; /* -ENOSPC, -EDQUOT */
+	uint64_t append_errors_size;  /* -EFBIG */
+	uint64_t append_errors_io;    /* -EIO */
+	uint64_t append_errors_other;
+	uint64_t sync_errors;
+	uint64_t reads;		      /* entries read, */
+	uint64_t read_bytes;	      /* their bytes */
+	uint64_t read_errors_damaged; /* -EBADMSG, gaps too */
+	uint64_t read_errors_other;
+	uint64_t rotations;
+	uint64_t pruned_segments;
+	struct wal_histogram append_time; /* from call to commit: of all that wait for a sync, and of one in 16 of the others */
+	struct wal_histogram sync_time;
+};
+
+/* Does not block. */
+void wal_stream_counters(struct wal_stream *stream, struct wal_stream_counters *ret);
+
 /*
  * Seals the active segment and starts the next one, durably. Nothing happens if the active segment is empty. Blocks for several syncs.
  * Also -ENOSPC and the like: the stream then goes on in the old segment.
@@ -316,6 +368,18 @@ int wal_stream_rotate(struct wal_stream *stream);
  * may be lost, and the stream is WAL_STOPPED. In a read-only store there is nothing to do: 0.
  */
 int wal_stream_sync(struct wal_stream *stream);
+
+struct wal_op;
+
+/*
+ * A wait that calls back: op->done is called with result 0 when an entry with an id >= `id` is visible, with -ENOENT when the stream is deleted, with -ECANCELED by
+ * wal_store_close(). Of the op only `done` and `arg` are read; it belongs to the library as with wal_stream_submit(), until `done` is called, which happens exactly once, from any thread, perhaps
+ * before this returns, never with a lock held; or until it is taken back. In a read-only store nothing ever comes. Never blocks on the disk.
+ */
+void wal_stream_watch(struct wal_stream *stream, uint64_t id, struct wal_op *op);
+
+/* Takes a watch back. True: `done` has not been called and will not be. False: it has been, or is just being called. Costs a walk over the watches of the stream. */
+bool wal_stream_unwatch(struct wal_stream *stream, struct wal_op *op);
 
 /*
  * Waits until an entry with an id >= `id` is visible, at most `timeout_ms` (< 0: for ever; 0: just looks). WAL_TIMEOUT. -ENOENT if the stream is deleted meanwhile.
@@ -379,7 +443,7 @@ struct wal_op {
 		uint64_t end_id;
 		uint64_t frame_offset;
 		uint64_t frame_bytes;
-		uint32_t state;
+		uint64_t begin_ns;
 	} internal;
 };
 

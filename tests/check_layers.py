@@ -12,7 +12,7 @@ import tempfile
 
 LAYERS = [
     ["wal", "bytes", "cleanup"],
-    ["crc32", "log", "lru", "lz4codec", "names", "sys", "worker"],
+    ["crc32", "log", "lru", "lz4codec", "names", "stats", "sys", "worker"],
     ["blockcache", "frame", "options", "segindex"],
     ["meta", "scan"],
     ["rebuild"],
@@ -20,9 +20,10 @@ LAYERS = [
     ["examine", "root", "segcache"],
     ["repair", "stream_impl"],
     ["recovery"],
-    ["check", "draft", "iter", "reader", "recover_active", "stream", "stream_append", "stream_commit", "stream_read", "stream_recover", "stream_rotate",
+    ["check", "draft", "iter", "reader", "recover_active", "stream", "stream_append", "stream_commit", "stream_prune", "stream_read", "stream_recover", "stream_rotate",
      "stream_space", "stream_stat", "txn"],
-    ["store"],
+    ["store_impl"],
+    ["checkpoint", "shard", "store", "store_streams"],
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTILINE)

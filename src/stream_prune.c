@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Dropping the oldest segments.
+ *
+ * The crash order:
+ *	1	segments.idx is replaced by one without them
+ *	2	in memory they are gone: nobody finds a way to them any more
+ *	3	oldest first: the segment is unlinked, its sidecar is, the directory fsynced
+ *
+ * The directory is synced after each, because without that a crash could keep the removal of a later one and lose that of an earlier one, and ids would be missing in the middle. So
+ * a crash leaves the files from some id on, and those are the truth for the next open: it finds older segments than the index lists, and lists them again. ironwal goes by the index, which
+ * never names one that is not there.
+ *
+ * Step 1 needs `writing`, since a rotation changes the index too. Step 3 needs only `pruning`: appends go on.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "names.h"
+#include "stream_impl.h"
+
+/* How many segments are wholly below `id`. Caller holds st->lock. */
+static size_t count_below(const struct wal_stream *st, uint64_t id)
+{
+	size_t count = 0;
+
+	while (count + 1 < st->segments.count && st->segments.ids[count + 1] <= id)
+		count++;
+	return count;
+}
+
+/* Step 1. Caller holds both tokens, and no lock. */
+static int replace_index(struct wal_stream *st, size_t drop)
+{
+	struct sys *sys = st->engine->env.sys;
+	const struct id_array rest = { .ids = st->segments.ids + drop, .count = st->segments.count - drop };
+	int dir_fd = segment_open_dir(&st->engine->env, st->name);
+
+	if (dir_fd < 0)
+		return dir_fd;
+	int result = segindex_store(sys, dir_fd, &rest, 0600);
+	sys_close(sys, &dir_fd);
+	return result;
+}
+
+/* Step 2. Caller holds st->lock. */
+static void drop_from_memory(struct wal_stream *st, size_t drop)
+{
+	st->segments.count -= drop;
+	memmove(st->segments.ids, st->segments.ids + drop, st->segments.count * sizeof *st->segments.ids);
+	if (st->sums_count > 0) {
+		st->sums_count -= drop;
+		memmove(st->sums, st->sums + drop, st->sums_count * sizeof *st->sums);
+	}
+	stream_publish(st);
+}
+
+/* Steps 1 and 2. Caller holds both tokens and st->lock, which is released meanwhile. */
+static int drop_below(struct wal_stream *st, uint64_t id)
+{
+	size_t drop = count_below(st, id), doomed = st->doomed.count;
+	/* If offsets have been given out, those of what stays must be known before what they count from is gone. */
+	int result = drop > 0 && st->sums_count > 0 ? stream_complete_sums(st) : 0;
+
+	for (size_t i = 0; i < drop && result == 0; i++)
+		result = id_array_push(&st->doomed, st->segments.ids[i]);
+	if (drop > 0 && result == 0) {
+		pthread_mutex_unlock(&st->lock);
+		result = replace_index(st, drop);
+		pthread_mutex_lock(&st->lock);
+		/* It may have been replaced all the same. */
+		st->index_unsure = result < 0;
+	}
+	if (result < 0)
+		st->doomed.count = doomed;
+	else
+		drop_from_memory(st, drop);
+	return result;
+}
+
+static int remove_segment(struct wal_stream *st, int dir_fd, uint64_t id)
+{
+	struct sys *sys = st->engine->env.sys;
+	char name[NAME_SEGMENT_MAX];
+	int result = sys->unlinkat(sys, dir_fd, name_segment(name, id), 0);
+
+	if (result == 0 || result == -ENOENT)
+		result = sys->unlinkat(sys, dir_fd, name_meta(name, id), 0);
+	if (result == 0 || result == -ENOENT)
+		result = sys->fsync(sys, dir_fd);
+	return result;
+}
+
+/* Step 3. Caller holds `pruning`, and no lock. */
+static int remove_files(struct wal_stream *st, uint64_t *ret_removed)
+{
+	struct sys *sys = st->engine->env.sys;
+	int dir_fd = st->doomed.count > 0 ? segment_open_dir(&st->engine->env, st->name) : -1;
+	int result = st->doomed.count > 0 && dir_fd < 0 ? dir_fd : 0;
+	size_t removed = 0;
+
+	for (; removed < st->doomed.count && result == 0; removed += result == 0) {
+		segcache_forget(st->engine->segcache, st->key, st->doomed.ids[removed]);
+		result = remove_segment(st, dir_fd, st->doomed.ids[removed]);
+	}
+	st->doomed.count -= removed;
+	if (removed > 0)
+		memmove(st->doomed.ids, st->doomed.ids + removed, st->doomed.count * sizeof *st->doomed.ids);
+	stats_add_shared(&st->stats.pruned_segments, removed);
+	*ret_removed = removed;
+	sys_close(sys, &dir_fd);
+	return result;
+}
+
+int wal_stream_prune(struct wal_stream *st, uint64_t id, uint64_t *ret_segments)
+{
+	uint64_t removed = 0;
+	int result;
+
+	if (ret_segments)
+		*ret_segments = 0;
+	if (st->engine->env.opts.ro)
+		return -EROFS;
+	pthread_mutex_lock(&st->lock);
+	while (st->pruning)
+		pthread_cond_wait(&st->turn, &st->lock);
+	st->pruning = true;
+	result = stream_take_writing(st);
+	if (result == 0) {
+		result = drop_below(st, id);
+		stream_give_writing(st);
+		stream_call_back(st);
+		pthread_mutex_unlock(&st->lock);
+		if (result == 0)
+			result = remove_files(st, &removed);
+		pthread_mutex_lock(&st->lock);
+	}
+	st->pruning = false;
+	pthread_cond_broadcast(&st->turn);
+	pthread_mutex_unlock(&st->lock);
+	if (ret_segments)
+		*ret_segments = removed;
+	return result;
+}

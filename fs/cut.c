@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "percent.h"
+#include "checkpoints.h"
 
 /* Protected by cuts.lock, but for what is constant. */
 struct cut {
@@ -386,65 +386,26 @@ static int know_slot_and_unlock(struct walfs *fs, struct cut *cut, struct slot *
 
 /* ---- Names ---- */
 
-/* The id of a checkpoint from its file name, as an allocation. WAL_NOT_FOUND: no id has that name. */
-static int find_id(struct walfs *fs, const char *name, void **ret_id, size_t *ret_size)
-{
-	char other[PERCENT_NAME_MAX + 1];
-	size_t name_size = strlen(name), count = 0, size;
-	struct wal_checkpoint *list = NULL;
-	void *id = NULL;
-	int r = 0;
-
-	if (!percent_is_cut(name, name_size)) {
-		id = malloc(name_size + 1);
-		if (!id)
-			return -ENOMEM;
-		size = percent_decode(name, name_size, id);
-		percent_encode(id, size, other);
-	} else {
-		r = wal_checkpoint_list(fs->store, &list, &count);
-		if (r)
-			return r;
-		for (size_t i = 0; i < count && !id; i++) {
-			size = list[i].id_size;
-			percent_encode(list[i].id, size, other);
-			if (strcmp(other, name))
-				continue;
-			id = malloc(size + 1);
-			if (id)
-				memcpy(id, list[i].id, size);
-			else
-				r = -ENOMEM;
-		}
-		free(list);
-	}
-	/* One id, one name: a directory with two names would confuse the kernel. */
-	if (!id || strcmp(other, name)) {
-		free(id);
-		return r ? r : WAL_NOT_FOUND;
-	}
-	*ret_id = id;
-	*ret_size = size;
-	return 0;
-}
-
 static int look_up_checkpoint(struct walfs *fs, const char *name, struct node *ret_node)
 {
+	char canonical[PERCENT_NAME_MAX + 1];
+	struct checkpoint_id id;
 	struct slot *slot;
 	struct cut *cut;
-	size_t size = 0;
-	void *id;
 	int r;
 
 	if (!strcmp(name, "HEAD")) {
-		*ret_node = (struct node){ .kind = NODE_AT_HEAD };
+		*ret_node = (struct node){ .kind = NODE_HEAD };
 		return 0;
 	}
-	r = find_id(fs, name, &id, &size);
+	r = checkpoints_resolve(fs, name, &id);
 	if (r)
 		return r;
-	r = find_and_lock(fs, id, size, &cut);
-	free(id);
+	/* A directory with two names would confuse the kernel. */
+	percent_encode(id.bytes, id.size, canonical);
+	if (strcmp(canonical, name))
+		return WAL_NOT_FOUND;
+	r = find_and_lock(fs, id.bytes, id.size, &cut);
 	if (r == 0)
 		r = know_slot_and_unlock(fs, cut, NULL, UINT64_MAX, &slot);
 	if (r == 0)
@@ -459,11 +420,14 @@ static int look_up_checkpoint(struct walfs *fs, const char *name, struct node *r
 static int look_up_stream(struct walfs *fs, struct slot *dir, const char *name, struct node *ret_node)
 {
 	struct slot *live, *slot;
+	struct node stream;
 	uint64_t end_id = 0;
 	struct cut *cut;
 	int r;
 
-	r = namespace_get(fs, name, &live);
+	r = namespace_find(fs, name, &stream);
+	if (r == 0)
+		r = slot_get(fs, stream.slot, &live);
 	if (r)
 		return r;
 	r = find_and_lock(fs, dir->cut->id, dir->cut->id_size, &cut);
@@ -547,7 +511,7 @@ bool cut_covers(struct walfs *fs, struct slot *slot, const char *stream)
 	return covers;
 }
 
-int cut_open(struct walfs *fs, struct slot *slot)
+int cut_check(struct walfs *fs, struct slot *slot)
 {
 	struct cut *cut;
 	int r;
@@ -577,31 +541,4 @@ int64_t cut_mtime(struct slot *slot)
 	if (slot->stream && slot->end_id && wal_stream_lookup(slot->stream, slot->end_id - 1, &info) == 0)
 		return info.time_ns;
 	return slot->cut->time_ns;
-}
-
-int cut_read_head(struct walfs *fs, char *target)
-{
-	struct wal_checkpoint *latest;
-	int r;
-
-	r = wal_checkpoint_latest(fs->store, &latest);
-	if (r)
-		return r;
-	percent_encode(latest->id, latest->id_size, target);
-	free(latest);
-	return 0;
-}
-
-int64_t cut_newest_ns(struct walfs *fs)
-{
-	struct wal_checkpoint *list;
-	int64_t time_ns = 0;
-	size_t count;
-
-	if (wal_checkpoint_list(fs->store, &list, &count))
-		return 0;
-	if (count)
-		time_ns = list[count - 1].time_ns;
-	free(list);
-	return time_ns;
 }

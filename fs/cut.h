@@ -35,25 +35,19 @@ uint32_t cut_generation(struct walfs *fs, uint32_t index);
 /* Whether `name` in `parent` is for cut_lookup(). That may read the disk. */
 bool cut_has_name(const struct node *parent, const char *name);
 
-/* As namespace_lookup(). -ENOSPC when the slots are used up. */
+/* As lookup_node(). -ENOSPC when the slots are used up. */
 int cut_lookup(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node);
 
 /* Whether a stream is to be seen in the checkpoint's directory `slot`. */
 bool cut_covers(struct walfs *fs, struct slot *slot, const char *stream);
 
 /* Whether the directory `slot` still is its checkpoint's. WAL_NOT_FOUND. May read the disk. */
-int cut_open(struct walfs *fs, struct slot *slot);
+int cut_check(struct walfs *fs, struct slot *slot);
 
 /* Time of modification of a checkpoint's directory or of a stream in it, which never changes but by a prune. */
 int64_t cut_mtime(struct slot *slot);
 
 /* node_ino_base_at() of a stream in the slot's checkpoint, or with "" of the checkpoint's directory. */
 uint64_t cut_ino_base(const struct slot *slot, const char *stream);
-
-/* The name of the latest checkpoint, what `.at/HEAD` holds; LINK_MAX_BYTES with NUL. WAL_NOT_FOUND: there is none. */
-int cut_read_head(struct walfs *fs, char *target);
-
-/* When the newest checkpoint was made; 0 if there is none. */
-int64_t cut_newest_ns(struct walfs *fs);
 
 #endif

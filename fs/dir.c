@@ -4,8 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "chunk.h"
 #include "cut.h"
-#include "percent.h"
+#include "lookup.h"
 #include "sync.h"
 
 struct dir {
@@ -15,8 +16,6 @@ struct dir {
 	uint64_t lookups_seen; /* slot->lookups at the last chunk */
 	uint64_t chunk_names;  /* entries in the last chunk */
 	bool full;	       /* give attributes */
-	struct wal_checkpoint *checkpoints; /* of `.at`: as it was when the listing began */
-	size_t checkpoints_count;
 };
 
 /*
@@ -30,41 +29,13 @@ enum {
 	COOKIE_FIRST = 16,
 };
 
-/* What is being filled. */
-struct chunk {
-	fuse_req_t req;
-	char *data;
-	size_t size, used;
-	bool plus;
-};
-
-/* False if there is no room. `entry` has at least st_ino and the type. */
-static bool chunk_add(struct chunk *chunk, const char *name, const struct fuse_entry_param *entry, uint64_t next_cookie)
-{
-	char *at = chunk->data + chunk->used;
-	size_t room = chunk->size - chunk->used;
-	size_t bytes = chunk->plus ? fuse_add_direntry_plus(chunk->req, at, room, name, entry, (off_t)next_cookie) :
-				     fuse_add_direntry(chunk->req, at, room, name, &entry->attr, (off_t)next_cookie);
-
-	if (bytes > room)
-		return false;
-	chunk->used += bytes;
-	return true;
-}
-
-/* With node id 0 the kernel takes name, type and inode number only. */
-static struct fuse_entry_param bare_entry(uint64_t st_ino, mode_t type)
-{
-	return (struct fuse_entry_param){ .attr = { .st_ino = st_ino, .st_mode = type } };
-}
-
 /* The attributes too, if they can be had. */
-static struct fuse_entry_param listed_entry(struct dir *dir, bool full, const struct node *node, uint64_t ino_base, mode_t type)
+static struct fuse_entry_param listed_entry(struct dir *dir, const char *name, bool full, const struct node *node, uint64_t ino_base, mode_t type)
 {
 	struct fuse_entry_param entry;
 
 	if (full && namespace_entry(dir->handle.fs, node, &entry) == 0) {
-		namespace_limit_entry(&dir->node, &entry);
+		entry.entry_timeout = lookup_timeout(&dir->node, name, node);
 		return entry;
 	}
 	return bare_entry(node_ino(node, ino_base), type);
@@ -108,9 +79,16 @@ static void list_root(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	uint64_t ino_base;
 	uint32_t index = cookie > COOKIE_FIRST ? (uint32_t)(cookie - COOKIE_FIRST) : 0;
 
+	if (cookie < COOKIE_FIRST) {
+		struct node node = { .kind = NODE_CHECKPOINTS };
+		struct fuse_entry_param entry = listed_entry(dir, ".checkpoints", chunk->plus, &node, 0, S_IFDIR);
+
+		if (!chunk_add(chunk, ".checkpoints", &entry, COOKIE_FIRST))
+			return;
+	}
 	while (namespace_next(dir->handle.fs, index, &index, name, &ino_base)) {
 		struct node node = { .kind = NODE_STREAM, .slot = index };
-		struct fuse_entry_param entry = listed_entry(dir, chunk->plus, &node, ino_base, S_IFDIR);
+		struct fuse_entry_param entry = listed_entry(dir, name, chunk->plus, &node, ino_base, S_IFDIR);
 
 		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + (uint64_t)index + 1))
 			return;
@@ -135,23 +113,6 @@ static void list_cut(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	}
 }
 
-static void list_at(struct dir *dir, struct chunk *chunk, uint64_t cookie)
-{
-	static const struct node node = { .kind = NODE_CUT };
-	char name[PERCENT_NAME_MAX + 1];
-	uint64_t i = cookie > COOKIE_FIRST ? cookie - COOKIE_FIRST : 0;
-
-	for (; i < dir->checkpoints_count; i++) {
-		const struct wal_checkpoint *checkpoint = &dir->checkpoints[i];
-		uint64_t ino_base = node_ino_base_at(checkpoint->id, checkpoint->id_size, "");
-		struct fuse_entry_param entry = bare_entry(node_ino(&node, ino_base), S_IFDIR);
-
-		percent_encode(checkpoint->id, checkpoint->id_size, name);
-		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + i + 1))
-			return;
-	}
-}
-
 static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 {
 	struct slot *slot = dir->handle.slot, *entries = slot_of_entries(slot);
@@ -166,7 +127,7 @@ static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	dir->chunk_names = 0;
 
 	if (cookie == COOKIE_NEW && !slot->cut) {
-		entry = listed_entry(dir, chunk->plus, &node, slot->ino_base, S_IFREG);
+		entry = listed_entry(dir, "new", chunk->plus, &node, slot->ino_base, S_IFREG);
 		if (!chunk_add(chunk, "new", &entry, COOKIE_FIRST))
 			return;
 	}
@@ -176,24 +137,17 @@ static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 		id = first;
 	for (node.kind = NODE_ENTRY; id < dir->end_id; id++, dir->chunk_names++) {
 		node.number = id;
-		entry = listed_entry(dir, chunk->plus && dir->full, &node, entries->ino_base, S_IFREG);
 		entry_name(id, name);
+		entry = listed_entry(dir, name, chunk->plus && dir->full, &node, entries->ino_base, S_IFREG);
 		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + id + 1))
 			return;
 	}
 }
 
-/* What a listing that begins now is to show. Returns as wal_checkpoint_list(). */
-static int set_end(struct dir *dir)
+static void set_end(struct dir *dir)
 {
 	if (dir->node.kind == NODE_STREAM)
 		slot_bounds(dir->handle.slot, NULL, &dir->end_id);
-	if (dir->node.kind != NODE_AT)
-		return 0;
-	free(dir->checkpoints);
-	dir->checkpoints = NULL;
-	dir->checkpoints_count = 0;
-	return wal_checkpoint_list(dir->handle.fs->store, &dir->checkpoints, &dir->checkpoints_count);
 }
 
 static void list(struct dir *dir, struct chunk *chunk, uint64_t cookie)
@@ -201,9 +155,6 @@ static void list(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	switch (dir->node.kind) {
 	case NODE_ROOT:
 		list_root(dir, chunk, cookie);
-		break;
-	case NODE_AT:
-		list_at(dir, chunk, cookie);
 		break;
 	case NODE_CUT:
 		list_cut(dir, chunk, cookie);
@@ -220,20 +171,16 @@ static void dir_readdir(struct handle *handle, fuse_req_t req, size_t size, uint
 {
 	struct dir *dir = handle_container(handle, struct dir, handle);
 	struct chunk chunk = { .req = req, .size = size, .plus = plus, .data = malloc(size) };
-	int r;
 
 	if (!chunk.data) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	/* rewinddir(3) is to show what has come since. */
-	r = offset == COOKIE_DOT ? set_end(dir) : 0;
-	if (r == 0 && add_dots(dir, &chunk, &offset))
+	if (offset == COOKIE_DOT)
+		set_end(dir); /* rewinddir(3) is to show what has come since */
+	if (add_dots(dir, &chunk, &offset))
 		list(dir, &chunk, offset);
-	if (r)
-		fuse_reply_err(req, walfs_errno(r));
-	else
-		fuse_reply_buf(req, chunk.data, chunk.used);
+	fuse_reply_buf(req, chunk.data, chunk.used);
 	free(chunk.data);
 }
 
@@ -251,10 +198,7 @@ static void dir_fsync(struct handle *handle, fuse_req_t req)
 
 static void dir_free(struct handle *handle)
 {
-	struct dir *dir = handle_container(handle, struct dir, handle);
-
-	free(dir->checkpoints);
-	free(dir);
+	free(handle_container(handle, struct dir, handle));
 }
 
 static const struct handle_ops dir_ops = {
@@ -263,43 +207,29 @@ static const struct handle_ops dir_ops = {
 	.free = dir_free,
 };
 
-/* Takes over the use of `slot`. */
-static int open_dir(struct walfs *fs, const struct node *node, struct slot *slot, struct dir **ret_dir)
+void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct fuse_file_info *fi)
 {
+	struct slot *slot = NULL;
 	struct dir *dir = NULL;
-	int r = node->kind == NODE_CUT ? cut_open(fs, slot) : 0;
+	int r = 0;
 
+	if (node->kind != NODE_ROOT && (r = slot_get(fs, node->slot, &slot))) {
+		fuse_reply_err(req, walfs_errno(r));
+		return;
+	}
+	if (node->kind == NODE_CUT)
+		r = cut_check(fs, slot);
 	if (r == 0 && !(dir = calloc(1, sizeof(*dir))))
 		r = -ENOMEM;
 	if (r) {
 		if (slot)
 			slot_put(fs, slot);
-		return r;
-	}
-	dir->node = *node;
-	handle_init(&dir->handle, &dir_ops, fs, slot);
-	r = set_end(dir);
-	if (r)
-		handle_unref(&dir->handle);
-	else
-		*ret_dir = dir;
-	return r;
-}
-
-void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct fuse_file_info *fi)
-{
-	struct slot *slot = NULL;
-	struct dir *dir;
-	int r = 0;
-
-	if (node->kind != NODE_ROOT && node->kind != NODE_AT)
-		r = slot_get(fs, node->slot, &slot);
-	if (r == 0)
-		r = open_dir(fs, node, slot, &dir);
-	if (r) {
 		fuse_reply_err(req, walfs_errno(r));
 		return;
 	}
+	dir->node = *node;
+	handle_init(&dir->handle, &dir_ops, fs, slot);
+	set_end(dir);
 	fi->fh = (uintptr_t)&dir->handle;
 	if (fuse_reply_open(req, fi) < 0)
 		handle_unref(&dir->handle);

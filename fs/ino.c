@@ -7,13 +7,21 @@
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
 
+#include "fnv.h"
+
 enum {
 	CLASS_SHIFT = NODE_NUMBER_BITS + NODE_SLOT_BITS,
 	CLASS_KIND = 0,
 	CLASS_ENTRY = 1,
+	CLASS_CHECKPOINT = 2,
+	CLASS_SHARD = 3,
 	CLASS_LOG = 4,
 	CLASS_TEXT = 5,
 };
+
+/* Bits 63-61 are 001. */
+#define CHECKPOINT_INO_MIN (UINT64_C(1) << 61)
+#define CHECKPOINT_INO_MAX ((UINT64_C(1) << 62) - 1)
 
 /* Where the inode numbers of texts are, from those of entries. */
 #define TEXT_INO_FLIP (UINT64_C(1) << 61)
@@ -28,6 +36,10 @@ static uint64_t class_of(enum node_kind kind)
 	switch (kind) {
 	case NODE_ENTRY:
 		return CLASS_ENTRY;
+	case NODE_CHECKPOINT:
+		return CLASS_CHECKPOINT;
+	case NODE_SHARD:
+		return CLASS_SHARD;
 	case NODE_LOG:
 		return CLASS_LOG;
 	case NODE_TEXT:
@@ -37,29 +49,50 @@ static uint64_t class_of(enum node_kind kind)
 	}
 }
 
+bool node_has_slot(const struct node *node)
+{
+	switch (node->kind) {
+	case NODE_ROOT:
+	case NODE_CHECKPOINTS:
+	case NODE_CHECKPOINTS_PRUNE:
+	case NODE_CHECKPOINTS_COMPACT:
+	case NODE_HEAD:
+	case NODE_SHARDS:
+	case NODE_AT:
+	case NODE_CHECKPOINT:
+	case NODE_SHARD:
+		return false;
+	default:
+		return true;
+	}
+}
+
 uint64_t node_pack(const struct node *node)
 {
-	uint64_t number = node_has_number(node->kind) ? node->number : (uint64_t)node->kind;
+	uint64_t class = class_of(node->kind);
+	uint64_t number = class == CLASS_KIND ? (uint64_t)node->kind : node->number;
 
 	assert(node->slot < 2 * NODE_SLOTS_MAX && number < NODE_NUMBERS_MAX);
-	return class_of(node->kind) << CLASS_SHIFT | (uint64_t)node->slot << NODE_NUMBER_BITS | number;
+	return class << CLASS_SHIFT | (uint64_t)node->slot << NODE_NUMBER_BITS | number;
 }
 
 /* Whether such a node can be in such a slot. */
 static bool fits_slot(const struct node *node)
 {
+	bool is_cut = node->slot & NODE_SLOT_CUT;
+
 	switch (node->kind) {
-	case NODE_ROOT:
-	case NODE_AT:
-	case NODE_AT_HEAD:
-		return !node->slot;
-	case NODE_NEW:
-	case NODE_ENTRY:
-		return !(node->slot & NODE_SLOT_CUT);
-	case NODE_CUT:
-		return node->slot & NODE_SLOT_CUT;
-	default:
+	case NODE_STREAM:
+	case NODE_FIRST:
+	case NODE_LAST:
+	case NODE_FROM:
+	case NODE_LOG:
+	case NODE_TEXT:
 		return true;
+	case NODE_CUT:
+		return is_cut;
+	default:
+		return node_has_slot(node) ? !is_cut : !node->slot;
 	}
 }
 
@@ -70,13 +103,19 @@ bool node_unpack(uint64_t ino, struct node *ret_node)
 
 	switch (ino >> CLASS_SHIFT) {
 	case CLASS_KIND:
-		if (number < NODE_ROOT || node_has_number(number))
+		if (number < NODE_ROOT || number >= NODE_ENTRY)
 			return false;
 		node.kind = number;
 		node.number = 0;
 		break;
 	case CLASS_ENTRY:
 		node.kind = NODE_ENTRY;
+		break;
+	case CLASS_CHECKPOINT:
+		node.kind = NODE_CHECKPOINT;
+		break;
+	case CLASS_SHARD:
+		node.kind = NODE_SHARD;
 		break;
 	case CLASS_LOG:
 		node.kind = NODE_LOG;
@@ -93,55 +132,51 @@ bool node_unpack(uint64_t ino, struct node *ret_node)
 	return true;
 }
 
-static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size)
-{
-	const unsigned char *p = data;
-
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
-static uint64_t hash_end(uint64_t hash)
+/* The finalizer of MurmurHash3: FNV-1a alone leaves the high bits of short names alike. */
+static uint64_t mix(uint64_t hash)
 {
 	hash ^= hash >> 33;
 	hash *= UINT64_C(0xff51afd7ed558ccd);
 	hash ^= hash >> 33;
 	hash *= UINT64_C(0xc4ceb9fe1a85ec53);
-	hash ^= hash >> 33;
-	return (hash & ~(UINT64_C(3) << 62)) | UINT64_C(1) << 62;
+	return hash ^ hash >> 33;
 }
-
-#define HASH_BEGIN UINT64_C(0xcbf29ce484222325)
 
 uint64_t node_ino_base(const char *stream_name)
 {
-	return hash_end(hash_bytes(HASH_BEGIN, stream_name, strlen(stream_name)));
+	uint64_t hash = mix(fnv1a(stream_name, strlen(stream_name)));
+
+	return (hash & ~(UINT64_C(3) << 62)) | UINT64_C(1) << 62;
 }
 
 uint64_t node_ino_base_at(const void *checkpoint_id, size_t id_size, const char *stream_name)
 {
-	/* No stream's name begins like this, and the length says where the id ends, which may hold any byte. */
-	const unsigned char head[] = { 0, (unsigned char)id_size, (unsigned char)(id_size >> 8) };
-	uint64_t hash = hash_bytes(HASH_BEGIN, head, sizeof(head));
+	uint64_t hash = mix(mix(fnv1a(checkpoint_id, id_size)) ^ fnv1a(stream_name, strlen(stream_name)));
 
-	hash = hash_bytes(hash, checkpoint_id, id_size);
-	return hash_end(hash_bytes(hash, stream_name, strlen(stream_name)));
+	return (hash & ~(UINT64_C(3) << 62)) | UINT64_C(1) << 62;
+}
+
+uint64_t node_ino_checkpoint(const void *id, size_t id_size)
+{
+	uint64_t ino = (mix(fnv1a(id, id_size)) & (CHECKPOINT_INO_MIN - 1)) | CHECKPOINT_INO_MIN;
+
+	return ino < CHECKPOINT_INO_MAX ? ino : CHECKPOINT_INO_MAX - 1;
 }
 
 uint64_t node_ino(const struct node *node, uint64_t base)
 {
 	switch (node->kind) {
-	case NODE_ROOT:
-		return FUSE_ROOT_ID;
-	case NODE_AT:
-	case NODE_AT_HEAD:
-		return (uint64_t)node->kind;
 	case NODE_ENTRY:
 		return base + NODE_INO_ENTRY + node->number;
 	case NODE_TEXT:
 		return (base ^ TEXT_INO_FLIP) + NODE_INO_ENTRY + node->number;
+	case NODE_SHARD:
+		return NODE_INO_ENTRY + node->number;
+	case NODE_CHECKPOINT:
+		return base;
+	case NODE_HEAD:
+		return CHECKPOINT_INO_MAX;
 	default:
-		return base + (uint64_t)node->kind;
+		return node_has_slot(node) ? base + (uint64_t)node->kind : (uint64_t)node->kind;
 	}
 }

@@ -10,8 +10,12 @@
  *	| class|        slot        |              number               |
  *	+------+--------------------+-----------------------------------+
  *
- *	class 0	a node there is one of per slot: number is its enum node_kind. The root is slot 0, number 1: FUSE_ROOT_ID
+ *	class 0	a node there is one of per slot, or per store (then slot is 0): number is its enum node_kind. The root is slot 0, number 1:
+ *		FUSE_ROOT_ID
  *	class 1	an entry: number is its id
+ *	class 2	a checkpoint: slot is 0, number an index into the table of checkpoints' ids, given out in order. An id keeps its own until the
+ *		mount ends, though the checkpoint be removed and made again
+ *	class 3	the link to a shard: slot is 0, number is the shard, whatever key asked for it
  *	class 4	`.log`: number is the id of the entry that it begins with. So it is another node when entries have been pruned, and a place in
  *		it means the same byte for whoever has it open
  *	class 5	`.from/ID`: number is the id
@@ -29,7 +33,10 @@
  *
  * Slots differ from mount to mount. Backup tools compare *st_ino*, which must not: it is node_ino_base() of the stream's name plus a small
  * constant or, for entries, plus NODE_INO_ENTRY plus the id. Ascending ids have ascending inode numbers, which is the order tools read them
- * in. Below `.at` the base is node_ino_base_at() of the checkpoint and the stream, but for entries, which have one number under both names. `.from/ID` has a range
+ * in. A checkpoint's file is node_ino_checkpoint() of its id. What there is one of per store has its number, and HEAD the highest a checkpoint could have: rm(1)
+ * takes a directory of many names in the order of their inode numbers, and once the last checkpoint is gone there is no HEAD left to complain about.
+ *
+ * Below `.at` the base is node_ino_base_at() of the checkpoint and the stream, but for entries, which have one number under both names. `.from/ID` has a range
  * like that of entries, elsewhere; `.log` has one number always, so that `tail -F` does not take it for another file after a prune.
  */
 #ifndef WALFS_INO_H
@@ -45,20 +52,29 @@ enum node_kind {
 	NODE_NEW,
 	NODE_FIRST,
 	NODE_LAST,
-	NODE_FROM,    /* the directory `.from` */
-	NODE_AT,      /* the directory `.at` */
-	NODE_AT_HEAD, /* the link to the latest in it */
-	NODE_CUT,     /* a checkpoint's directory in it */
-	/* those with a number */
+	NODE_PRUNE,
+	NODE_ROTATE,
+	NODE_FROM, /* the directory `.from` */
+	NODE_CUT,  /* a checkpoint's directory in `.at` */
+	/* of the store */
+	NODE_CHECKPOINTS,
+	NODE_CHECKPOINTS_PRUNE,
+	NODE_CHECKPOINTS_COMPACT,
+	NODE_HEAD,
+	NODE_SHARDS,
+	NODE_AT,
+	/* those with numbers */
 	NODE_ENTRY,
+	NODE_CHECKPOINT,
+	NODE_SHARD,
 	NODE_LOG,
 	NODE_TEXT, /* `.from/ID` */
 };
 
 struct node {
 	enum node_kind kind;
-	uint32_t slot;	 /* 0 for the root's */
-	uint64_t number; /* an entry's id; else 0 */
+	uint32_t slot;	 /* 0 for what is not in a stream */
+	uint64_t number; /* the id of an entry or of a text's first, the checkpoint's index, the shard; else 0 */
 };
 
 enum {
@@ -72,6 +88,9 @@ enum {
 
 /* st_ino of a stream's nodes is its base plus the kind, of its entries its base plus this plus the id. */
 #define NODE_INO_ENTRY UINT64_C(64)
+
+/* Of a stream or in one, so that node->slot says which. */
+bool node_has_slot(const struct node *node);
 
 /* node->slot < 2 * NODE_SLOTS_MAX, node->number < NODE_NUMBERS_MAX. */
 uint64_t node_pack(const struct node *node);
@@ -88,18 +107,16 @@ uint64_t node_ino_base(const char *stream_name);
 /* The same below `.at`: of the checkpoint with this id and, unless that is "", the stream. */
 uint64_t node_ino_base_at(const void *checkpoint_id, size_t id_size, const char *stream_name);
 
-/* st_ino of a node in the slot with this base. */
+/* The same for the id of a checkpoint, with bits 63-61 set to 001: apart from those of streams and entries. Never HEAD's. */
+uint64_t node_ino_checkpoint(const void *id, size_t id_size);
+
+/* st_ino of a node in the slot with this base; of a checkpoint `base` itself. Else `base` means nothing. */
 uint64_t node_ino(const struct node *node, uint64_t base);
 
-static inline bool node_has_number(enum node_kind kind)
-{
-	return kind >= NODE_ENTRY;
-}
-
-/* Whether it is `.at` or something that is found only below. */
+/* Whether it is `.at` or something that is found only below it. */
 static inline bool node_is_at(const struct node *node)
 {
-	return node->kind == NODE_AT || node->kind == NODE_AT_HEAD || node->slot & NODE_SLOT_CUT;
+	return node->kind == NODE_AT || node->slot & NODE_SLOT_CUT;
 }
 
 #endif

@@ -5,17 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoints.h"
+#include "control.h"
 #include "cut.h"
+#include "shards.h"
 #include "textfile.h"
-
-/* Entries never change, names never come to mean something else. */
-#define TIMEOUT_LONG (365.0 * 24 * 3600)
-
-/* What is pruned or deleted is to go away below `.at` too, where nobody tells the kernel. */
-#define TIMEOUT_CUT 1.0
-
-/* `new` must look the same for ever, or rsync would send it each time. 2000-01-01: tar warns about 1970, zip knows nothing before 1980. */
-#define NEW_MTIME_NS (INT64_C(946684800) * 1000000000)
 
 struct namespace {
 	pthread_mutex_t lock;
@@ -28,7 +22,7 @@ struct namespace {
 	int64_t root_mtime_ns;
 };
 
-static int64_t now_ns(void)
+int64_t namespace_now_ns(void)
 {
 	struct timespec ts;
 
@@ -132,7 +126,7 @@ int namespace_new(struct walfs *fs, const char *store_path, struct namespace **r
 	if (!names)
 		return -ENOMEM;
 	pthread_mutex_init(&names->lock, NULL);
-	names->root_mtime_ns = stat(store_path, &st) ? now_ns() : st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	names->root_mtime_ns = stat(store_path, &st) ? namespace_now_ns() : st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
 	r = grow(names);
 	if (r == 0)
 		r = wal_store_list(fs->store, &list, &count);
@@ -242,6 +236,19 @@ void slot_bounds(struct slot *slot, uint64_t *ret_first, uint64_t *ret_next)
 		*ret_next = next;
 }
 
+int namespace_find(struct walfs *fs, const char *name, struct node *ret_node)
+{
+	struct namespace *names = fs->names;
+	struct slot *slot;
+
+	pthread_mutex_lock(&names->lock);
+	slot = find_by_name(names, name);
+	if (slot)
+		*ret_node = (struct node){ .kind = NODE_STREAM, .slot = slot->index };
+	pthread_mutex_unlock(&names->lock);
+	return slot ? 0 : WAL_NOT_FOUND;
+}
+
 bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char *name, uint64_t *ret_ino_base)
 {
 	struct namespace *names = fs->names;
@@ -269,7 +276,7 @@ int namespace_create(struct walfs *fs, const char *name, struct node *ret_node)
 
 	r = wal_stream_open(fs->store, name, WAL_CREATE | WAL_EXCL, &stream, &err);
 	if (r < 0) {
-		if (r != -EEXIST && r != -EINVAL && r != -ENAMETOOLONG && r != -EROFS)
+		if (r != -EEXIST && r != -EINVAL && r != -ENAMETOOLONG && r != -EPERM && r != -EROFS)
 			report_line(fs->report, WAL_LOG_ERROR, "stream '%s' was not created: %s", name, err.message);
 		return r;
 	}
@@ -277,7 +284,7 @@ int namespace_create(struct walfs *fs, const char *name, struct node *ret_node)
 	r = add(names, name, &slot);
 	if (r == 0) {
 		slot->stream = stream;
-		names->root_mtime_ns = now_ns();
+		names->root_mtime_ns = namespace_now_ns();
 		*ret_node = (struct node){ .kind = NODE_STREAM, .slot = slot->index };
 	}
 	pthread_mutex_unlock(&names->lock);
@@ -305,7 +312,7 @@ int namespace_delete(struct walfs *fs, const char *name)
 		unchain(names, slot);
 		names->slots[slot->index] = NULL;
 		names->live_count--;
-		names->root_mtime_ns = now_ns();
+		names->root_mtime_ns = namespace_now_ns();
 		slot->removed = true;
 		unused = !slot->users;
 	}
@@ -315,7 +322,7 @@ int namespace_delete(struct walfs *fs, const char *name)
 	return 0;
 }
 
-/* ---- Names ---- */
+/* ---- Names of entries ---- */
 
 void entry_name(uint64_t id, char *name)
 {
@@ -326,7 +333,7 @@ void entry_name(uint64_t id, char *name)
 	name[ENTRY_NAME_MAX - 1] = '\0';
 }
 
-bool entry_id(const char *name, uint64_t *ret_id)
+bool entry_parse_id(const char *name, uint64_t *ret_id)
 {
 	uint64_t id = 0;
 	size_t i;
@@ -340,155 +347,9 @@ bool entry_id(const char *name, uint64_t *ret_id)
 	return true;
 }
 
-int namespace_get(struct walfs *fs, const char *name, struct slot **ret_slot)
-{
-	struct namespace *names = fs->names;
-	struct slot *slot;
-	uint32_t index = 0;
-
-	pthread_mutex_lock(&names->lock);
-	slot = find_by_name(names, name);
-	if (slot)
-		index = slot->index;
-	pthread_mutex_unlock(&names->lock);
-	return slot ? slot_get(fs, index, ret_slot) : WAL_NOT_FOUND;
-}
-
-static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_node)
-{
-	struct namespace *names = fs->names;
-	struct slot *slot;
-
-	if (!strcmp(name, ".at")) {
-		*ret_node = (struct node){ .kind = NODE_AT };
-		return 0;
-	}
-	pthread_mutex_lock(&names->lock);
-	slot = find_by_name(names, name);
-	if (slot)
-		*ret_node = (struct node){ .kind = NODE_STREAM, .slot = slot->index };
-	pthread_mutex_unlock(&names->lock);
-	return slot ? 0 : WAL_NOT_FOUND;
-}
-
-static int find_in_stream(struct slot *slot, const char *name, struct node *ret_node)
-{
-	static const struct {
-		const char *name;
-		enum node_kind kind;
-	} fixed[] = { { "new", NODE_NEW }, { ".first", NODE_FIRST }, { ".last", NODE_LAST }, { ".from", NODE_FROM } };
-	struct node node = { .kind = NODE_ENTRY, .slot = slot_of_entries(slot)->index };
-
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
-		if (!strcmp(name, fixed[i].name) && !(slot->cut && fixed[i].kind == NODE_NEW)) {
-			*ret_node = (struct node){ .kind = fixed[i].kind, .slot = slot->index };
-			return 0;
-		}
-	if (!strcmp(name, ".log")) {
-		*ret_node = (struct node){ .kind = NODE_LOG, .slot = slot->index };
-		return textfile_find(slot, NULL, &ret_node->number);
-	}
-	if (!entry_id(name, &node.number) || node.number >= slot->end_id)
-		return WAL_NOT_FOUND;
-	slot->lookups++;
-	*ret_node = node; /* namespace_stat() will find out whether it exists */
-	return 0;
-}
-
-static int find_in_slot(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
-{
-	struct slot *slot;
-	int r;
-
-	r = slot_get(fs, parent->slot, &slot);
-	if (r)
-		return r;
-	if (parent->kind == NODE_STREAM) {
-		r = find_in_stream(slot, name, ret_node);
-	} else {
-		*ret_node = (struct node){ .kind = NODE_TEXT, .slot = slot->index };
-		r = textfile_find(slot, name, &ret_node->number);
-	}
-	slot_put(fs, slot);
-	return r;
-}
-
-static struct node parent_of(const struct node *node)
-{
-	switch (node->kind) {
-	case NODE_FROM:
-		return (struct node){ .kind = NODE_STREAM, .slot = node->slot };
-	case NODE_CUT:
-		return (struct node){ .kind = NODE_AT };
-	default:
-		return (struct node){ .kind = NODE_ROOT };
-	}
-}
-
-static int find_name(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
-{
-	bool up = !strcmp(name, "..");
-
-	if (strlen(name) > WAL_STREAM_NAME_MAX)
-		return -ENAMETOOLONG;
-	switch (parent->kind) {
-	case NODE_ROOT:
-	case NODE_AT:
-	case NODE_CUT:
-	case NODE_STREAM:
-	case NODE_FROM:
-		break;
-	default:
-		return -ENOTDIR;
-	}
-	if (!strcmp(name, ".") || up) {
-		*ret_node = up ? parent_of(parent) : *parent;
-		return 0;
-	}
-	return parent->kind == NODE_ROOT ? lookup_in_root(fs, name, ret_node) : find_in_slot(fs, parent, name, ret_node);
-}
-
-int namespace_lookup(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
-{
-	int r;
-
-	/* What may get a slot by being looked up. */
-	if (cut_has_name(parent, name))
-		return cut_lookup(fs, parent, name, ret_node);
-	r = find_name(fs, parent, name, ret_node);
-	if (r == 0 && ret_node->slot & NODE_SLOT_CUT)
-		r = cut_know(fs, ret_node->slot);
-	return r;
-}
-
-void namespace_forget(struct walfs *fs, const struct node *node, uint64_t count)
-{
-	if (node->slot & NODE_SLOT_CUT)
-		cut_forget(fs, node->slot, count);
-}
-
-int namespace_readlink(struct walfs *fs, const struct node *node, char *target)
-{
-	uint64_t first, next;
-	struct slot *slot;
-	int r;
-
-	if (node->kind == NODE_AT_HEAD)
-		return cut_read_head(fs, target);
-	r = slot_get(fs, node->slot, &slot);
-	if (r)
-		return r;
-	slot_bounds(slot, &first, &next);
-	slot_put(fs, slot);
-	if (first == next)
-		return WAL_NOT_FOUND;
-	entry_name(node->kind == NODE_FIRST ? first : next - 1, target);
-	return 0;
-}
-
 /* ---- Attributes ---- */
 
-static void set_times(struct stat *st, int64_t ns)
+void namespace_set_times(struct stat *st, int64_t ns)
 {
 	st->st_mtim = walfs_timespec(ns);
 	st->st_ctim = st->st_mtim;
@@ -498,8 +359,8 @@ static void set_times(struct stat *st, int64_t ns)
 static void stat_root(struct walfs *fs, struct stat *st)
 {
 	pthread_mutex_lock(&fs->names->lock);
-	st->st_nlink = 2 + fs->names->live_count;
-	set_times(st, fs->names->root_mtime_ns);
+	st->st_nlink = 3 + fs->names->live_count; /* .checkpoints */
+	namespace_set_times(st, fs->names->root_mtime_ns);
 	pthread_mutex_unlock(&fs->names->lock);
 	st->st_mode = S_IFDIR | 0777;
 	st->st_size = 4096;
@@ -510,12 +371,12 @@ static int64_t slot_mtime(struct slot *slot)
 	return slot->cut ? cut_mtime(slot) : wal_stream_mtime(slot->stream);
 }
 
-static void stat_directory(struct stat *st, mode_t mode, int64_t mtime_ns)
+static void stat_directory(struct stat *st, mode_t mode, nlink_t links, int64_t mtime_ns)
 {
 	st->st_mode = S_IFDIR | mode;
-	st->st_nlink = 2;
+	st->st_nlink = links;
 	st->st_size = 4096;
-	set_times(st, mtime_ns);
+	namespace_set_times(st, mtime_ns);
 }
 
 static int stat_text(struct walfs *fs, struct slot *slot, const struct node *node, struct stat *st)
@@ -525,7 +386,7 @@ static int stat_text(struct walfs *fs, struct slot *slot, const struct node *nod
 
 	st->st_mode = S_IFREG | 0444;
 	st->st_size = (off_t)size;
-	set_times(st, slot_mtime(slot));
+	namespace_set_times(st, slot_mtime(slot));
 	return r;
 }
 
@@ -536,21 +397,25 @@ static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *
 	int r;
 
 	switch (node->kind) {
-	case NODE_CUT:
 	case NODE_STREAM:
-		stat_directory(st, slot->cut ? 0555 : 0777, slot_mtime(slot));
-		if (node->kind == NODE_CUT)
-			st->st_nlink = 1; /* how many directories are in it is not known without a look at each */
+		stat_directory(st, slot->cut ? 0555 : 0777, 2, slot_mtime(slot));
 		return 0;
 	case NODE_FROM:
-		stat_directory(st, 0555, slot_mtime(slot));
+		stat_directory(st, 0555, 2, slot_mtime(slot));
+		return 0;
+	case NODE_CUT:
+		stat_directory(st, 0555, 1, slot_mtime(slot)); /* find(1) takes 1 for: any number of directories in it */
 		return 0;
 	case NODE_LOG:
 	case NODE_TEXT:
 		return stat_text(fs, slot, node, st);
 	case NODE_NEW:
 		st->st_mode = S_IFREG | 0666;
-		set_times(st, NEW_MTIME_NS);
+		namespace_set_times(st, NAMESPACE_TIME_NS);
+		return 0;
+	case NODE_PRUNE:
+	case NODE_ROTATE:
+		control_stat(st);
 		return 0;
 	case NODE_FIRST:
 	case NODE_LAST:
@@ -559,7 +424,7 @@ static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *
 			return WAL_NOT_FOUND;
 		st->st_mode = S_IFLNK | 0777;
 		st->st_size = ENTRY_NAME_MAX - 1;
-		set_times(st, slot_mtime(slot));
+		namespace_set_times(st, slot_mtime(slot));
 		return 0;
 	default:
 		r = wal_stream_lookup(slot->stream, node->number, &info);
@@ -567,7 +432,29 @@ static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *
 			return r;
 		st->st_mode = S_IFREG | 0444;
 		st->st_size = (off_t)info.size;
-		set_times(st, info.time_ns);
+		namespace_set_times(st, info.time_ns);
+		return 0;
+	}
+}
+
+/* Of what is not in a stream. */
+static int stat_in_store(struct walfs *fs, const struct node *node, struct stat *st)
+{
+	st->st_ino = node_ino(node, 0);
+	switch (node->kind) {
+	case NODE_ROOT:
+		stat_root(fs, st);
+		return 0;
+	case NODE_CHECKPOINTS:
+	case NODE_HEAD:
+	case NODE_CHECKPOINT:
+	case NODE_AT:
+		return checkpoints_stat(fs, node, st);
+	case NODE_SHARDS:
+	case NODE_SHARD:
+		return shards_stat(fs, node, st);
+	default:
+		control_stat(st);
 		return 0;
 	}
 }
@@ -578,33 +465,18 @@ int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret)
 	struct slot *slot;
 	int r;
 
-	if (node->kind == NODE_ROOT) {
-		st.st_ino = node_ino(node, 0);
-		stat_root(fs, &st);
-	} else if (node->kind == NODE_AT) {
-		st.st_ino = node_ino(node, 0);
-		stat_directory(&st, 0555, cut_newest_ns(fs));
-		st.st_nlink = 1;
-	} else if (node->kind == NODE_AT_HEAD) {
-		char target[LINK_MAX_BYTES];
-
-		r = cut_read_head(fs, target);
-		if (r)
-			return r;
-		st.st_ino = node_ino(node, 0);
-		st.st_mode = S_IFLNK | 0777;
-		st.st_size = (off_t)strlen(target);
-		set_times(&st, cut_newest_ns(fs));
-	} else {
+	if (node_has_slot(node)) {
 		r = slot_get(fs, node->slot, &slot);
 		if (r)
 			return r;
 		st.st_ino = node_ino(node, slot->ino_base);
 		r = stat_in_slot(fs, slot, node, &st);
 		slot_put(fs, slot);
-		if (r)
-			return r;
+	} else {
+		r = stat_in_store(fs, node, &st);
 	}
+	if (r)
+		return r;
 	if (!S_ISLNK(st.st_mode))
 		st.st_mode &= ~fs->opts->umask;
 	/* Fewer than the size needs would make cp and tar look for holes. */
@@ -616,29 +488,8 @@ int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret)
 double namespace_attr_timeout(const struct node *node)
 {
 	if (node->kind == NODE_ENTRY)
-		return TIMEOUT_LONG;
-	return node->slot & NODE_SLOT_CUT && node->kind != NODE_LOG && node->kind != NODE_TEXT ? TIMEOUT_CUT : 0;
-}
-
-static double entry_timeout(const struct node *node)
-{
-	switch (node->kind) {
-	case NODE_FIRST:
-	case NODE_LAST:
-	case NODE_AT_HEAD:
-	case NODE_CUT:
-	case NODE_LOG:
-	case NODE_TEXT:
-		return 0;
-	default:
-		return TIMEOUT_LONG;
-	}
-}
-
-void namespace_limit_entry(const struct node *parent, struct fuse_entry_param *entry)
-{
-	if (node_is_at(parent) && entry->entry_timeout > TIMEOUT_CUT)
-		entry->entry_timeout = TIMEOUT_CUT;
+		return NAMESPACE_TIMEOUT_LONG;
+	return node->slot & NODE_SLOT_CUT && node->kind != NODE_LOG && node->kind != NODE_TEXT ? NAMESPACE_TIMEOUT_CUT : 0;
 }
 
 int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry_param *ret)
@@ -655,7 +506,7 @@ int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry
 			return r;
 		slot_bounds(slot, NULL, &next);
 		slot_put(fs, slot);
-		return node->number < next || node->kind != NODE_ENTRY ? -EOVERFLOW : WAL_NOT_FOUND;
+		return node->kind != NODE_ENTRY || node->number < next ? -EOVERFLOW : WAL_NOT_FOUND;
 	}
 	r = namespace_stat(fs, node, &entry.attr);
 	if (r)
@@ -663,7 +514,6 @@ int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry
 	entry.ino = node_pack(node);
 	if (node->slot & NODE_SLOT_CUT)
 		entry.generation += cut_generation(fs, node->slot);
-	entry.entry_timeout = entry_timeout(node);
 	*ret = entry;
 	return 0;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names, nodes and attributes: which node a name is, and what stat(2) says about it.
+ * Streams as nodes, and attributes: what stat(2) says about each node.
  *
  * The streams of the store stand in a table of *slots*, from which node ids are made (see ino.h). Only this process changes the store, so
- * what mkdir and rmdir do here is all that ever happens to the table. Nothing is kept for entries. What is below `.at` has slots of its own, see cut.h.
+ * what mkdir and rmdir do here is all that ever happens to the table. Nothing is kept for entries. What is below `.at` has slots of its own: see cut.h.
  */
 #ifndef WALFS_NAMESPACE_H
 #define WALFS_NAMESPACE_H
@@ -12,6 +12,16 @@
 
 #include "ino.h"
 #include "walfs.h"
+
+/*
+ * The time of what has none of its own. `new` must look the same for ever, or rsync would send it each time. 2000-01-01: tar warns about
+ * 1970, zip knows nothing before 1980.
+ */
+#define NAMESPACE_TIME_NS (INT64_C(946684800) * 1000000000)
+
+/* How long the kernel may remember what does not change, in seconds. Below `.at` nobody tells it what is pruned or deleted. */
+#define NAMESPACE_TIMEOUT_LONG (365.0 * 24 * 3600)
+#define NAMESPACE_TIMEOUT_CUT 1.0
 
 struct cut;
 struct textfile;
@@ -58,11 +68,11 @@ static inline struct slot *slot_of_entries(struct slot *slot)
 	return slot->live ? slot->live : slot;
 }
 
-/* The stream with this name, as slot_get(). */
-int namespace_get(struct walfs *fs, const char *name, struct slot **ret_slot);
-
 /* Whether the slot's stream has been deleted. */
 bool slot_is_removed(struct walfs *fs, struct slot *slot);
+
+/* The stream with this name. WAL_NOT_FOUND. */
+int namespace_find(struct walfs *fs, const char *name, struct node *ret_node);
 
 /*
  * Copies the name of the first stream at or after slot `index`, and says which that is; false after the last. Deleted streams are stepped
@@ -74,37 +84,28 @@ bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char 
 int namespace_create(struct walfs *fs, const char *name, struct node *ret_node);
 int namespace_delete(struct walfs *fs, const char *name);
 
-/*
- * The node called `name` in `parent`; also "." and "..". WAL_NOT_FOUND, WAL_PRUNED, -ENAMETOOLONG, -EOVERFLOW … The lookup is counted: if the kernel does not get to know
- * of it, namespace_forget() it.
- */
-int namespace_lookup(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node);
-void namespace_forget(struct walfs *fs, const struct node *node, uint64_t count);
-
 /* Attributes of a node. WAL_NOT_FOUND, WAL_PRUNED, -EBADMSG … */
 int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret);
 
-/* The same with all that a LOOKUP, MKDIR or READDIRPLUS replies, time-outs included. */
+/* The same with all that a LOOKUP, MKDIR or READDIRPLUS replies, but for entry_timeout: see lookup_timeout(). */
 int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry_param *ret);
-
-/* For an entry that is replied for a name in `parent`: below `.at` names do not last as long as what they name. */
-void namespace_limit_entry(const struct node *parent, struct fuse_entry_param *entry);
 
 /* How long the kernel may keep the attributes, in seconds. */
 double namespace_attr_timeout(const struct node *node);
 
-/* What the symlink `node` holds, with NUL, at most LINK_MAX_BYTES. WAL_NOT_FOUND: the stream is empty. */
-int namespace_readlink(struct walfs *fs, const struct node *node, char *target);
-
 enum {
 	ENTRY_NAME_MAX = 21, /* 20 digits and NUL */
-	LINK_MAX_BYTES = WAL_STREAM_NAME_MAX + 1,
+	NAMESPACE_LINK_MAX = WAL_STREAM_NAME_MAX + 4,
 };
 
 /* The name that entry `id` is listed by. */
 void entry_name(uint64_t id, char *name);
 
-/* The id that an entry can be looked up by: digits only, 1 to 20 of them, below 2^64. */
-bool entry_id(const char *name, uint64_t *ret_id);
+/* Digits only, 1 to 20 of them, below 2^64. */
+bool entry_parse_id(const char *name, uint64_t *ret_id);
+
+/* The clock; and all three times of `st`, of which nothing here has more than one. */
+int64_t namespace_now_ns(void);
+void namespace_set_times(struct stat *st, int64_t ns);
 
 #endif

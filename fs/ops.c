@@ -11,9 +11,12 @@
 #include <string.h>
 
 #include "append.h"
-#include "cut.h"
+#include "checkpoint_file.h"
+#include "commands.h"
 #include "dir.h"
 #include "entry.h"
+#include "lookup.h"
+#include "snapdir.h"
 #include "sync.h"
 #include "textfile.h"
 
@@ -67,20 +70,20 @@ static void look_up(struct walfs *fs, fuse_req_t req, const struct node *parent,
 	struct node node;
 	int r;
 
-	r = namespace_lookup(fs, parent, name, &node);
+	r = lookup_node(fs, parent, name, &node);
 	if (r == 0) {
 		r = namespace_entry(fs, &node, &entry);
 		if (r)
-			namespace_forget(fs, &node, 1);
+			lookup_forget(fs, &node, 1);
 	}
 	/* ENOENT by an error, not by a node id of 0, is not remembered: the name may be there the next moment. */
 	if (r) {
 		fuse_reply_err(req, walfs_errno(r));
 		return;
 	}
-	namespace_limit_entry(parent, &entry);
+	entry.entry_timeout = lookup_timeout(parent, name, &node);
 	if (fuse_reply_entry(req, &entry) < 0)
-		namespace_forget(fs, &node, 1);
+		lookup_forget(fs, &node, 1);
 }
 
 struct slow_lookup {
@@ -123,8 +126,8 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 
 	if (!get_node(req, parent_ino, &parent))
 		return;
-	if (cut_has_name(&parent, name))
-		look_up_in_pool(fs, req, &parent, name); /* it may read the disk */
+	if (lookup_is_slow(&parent, name))
+		look_up_in_pool(fs, req, &parent, name);
 	else
 		look_up(fs, req, &parent, name);
 }
@@ -134,7 +137,7 @@ static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 	struct node node;
 
 	if (node_unpack(ino, &node))
-		namespace_forget(walfs_from(req), &node, count);
+		lookup_forget(walfs_from(req), &node, count);
 	fuse_reply_none(req);
 }
 
@@ -144,7 +147,7 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 
 	for (size_t i = 0; i < count; i++)
 		if (node_unpack(forgets[i].ino, &node))
-			namespace_forget(walfs_from(req), &node, forgets[i].nlookup);
+			lookup_forget(walfs_from(req), &node, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -173,7 +176,7 @@ static bool changes_owner_or_mode(const struct stat *now, const struct stat *wan
 
 /*
  * Nothing can be changed. `new` lets pass what `touch`, `cp -p`, `rsync -a` and `> new` do to it as to any file they write, and stays as it
- * is; everything else what changes nothing.
+ * is, and so do control files. A checkpoint is not moved by `touch`. Everything else lets pass what changes nothing.
  */
 static int set_attributes(const struct node *node, const struct stat *now, const struct stat *wanted, int to_set,
 			  const struct fuse_file_info *fi)
@@ -190,9 +193,18 @@ static int set_attributes(const struct node *node, const struct stat *now, const
 		if (fi && handle_from(fi)->ops->truncate)
 			return handle_from(fi)->ops->truncate(handle_from(fi), (uint64_t)wanted->st_size);
 		return wanted->st_size ? -EPERM : 0;
+	case NODE_PRUNE:
+	case NODE_ROTATE:
+	case NODE_CHECKPOINTS_PRUNE:
+	case NODE_CHECKPOINTS_COMPACT:
+		return to_set & FUSE_SET_ATTR_SIZE && wanted->st_size ? -EPERM : 0;
+	case NODE_CHECKPOINT:
+		return to_set & FUSE_SET_ATTR_SIZE ? -EPERM : 0;
 	case NODE_ROOT:
 	case NODE_STREAM:
 	case NODE_FROM:
+	case NODE_CHECKPOINTS:
+	case NODE_SHARDS:
 		return to_set & times ? -EPERM : 0;
 	default:
 		return -EPERM;
@@ -217,20 +229,20 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
 }
 
-static bool is_link(enum node_kind kind)
+static bool is_link(const struct node *node)
 {
-	return kind == NODE_FIRST || kind == NODE_LAST || kind == NODE_AT_HEAD;
+	return node->kind == NODE_FIRST || node->kind == NODE_LAST || node->kind == NODE_HEAD || node->kind == NODE_SHARD;
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	char target[LINK_MAX_BYTES];
+	char target[NAMESPACE_LINK_MAX];
 	struct node node;
 	int r;
 
 	if (!get_node(req, ino, &node))
 		return;
-	r = is_link(node.kind) ? namespace_readlink(walfs_from(req), &node, target) : -EINVAL;
+	r = is_link(&node) ? lookup_readlink(walfs_from(req), &node, target) : -EINVAL;
 	if (r)
 		fuse_reply_err(req, walfs_errno(r));
 	else
@@ -257,6 +269,7 @@ static void mkdir_run(struct job *job)
 	r = namespace_create(fs, change->name, &node);
 	if (r == 0)
 		r = namespace_entry(fs, &node, &entry);
+	entry.entry_timeout = NAMESPACE_TIMEOUT_LONG;
 	if (r)
 		fuse_reply_err(change->req, walfs_errno(r));
 	else
@@ -313,8 +326,49 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
 	if (!may_change_at(req, parent_ino))
 		return;
-	if (parent_ino == FUSE_ROOT_ID)
+	if (parent_ino == FUSE_ROOT_ID && name[0] != '.')
 		change_stream(req, name, rmdir_run);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+/* ---- Making and removing checkpoints ---- */
+
+static bool is_checkpoints(fuse_ino_t ino)
+{
+	struct node node;
+
+	return node_unpack(ino, &node) && node.kind == NODE_CHECKPOINTS;
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	(void)rdev;
+	if (!may_change_at(req, parent))
+		return;
+	if (is_checkpoints(parent) && S_ISREG(mode))
+		checkpoint_make(walfs_from(req), name, req);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	(void)mode; /* every checkpoint has the same */
+	if (!may_change_at(req, parent))
+		return;
+	if (is_checkpoints(parent))
+		checkpoint_create(walfs_from(req), name, req, fi);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	if (!may_change_at(req, parent))
+		return;
+	if (is_checkpoints(parent))
+		checkpoint_remove(walfs_from(req), name, req);
 	else
 		fuse_reply_err(req, EPERM);
 }
@@ -327,18 +381,6 @@ static void refuse(fuse_req_t req, fuse_ino_t parent)
 		fuse_reply_err(req, EPERM);
 }
 
-static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
-{
-	(void)name, (void)mode, (void)rdev;
-	refuse(req, parent);
-}
-
-static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
-{
-	(void)name, (void)mode, (void)fi;
-	refuse(req, parent);
-}
-
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
 	(void)link, (void)name;
@@ -349,12 +391,6 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const
 {
 	(void)ino, (void)new_name;
 	refuse(req, new_parent);
-}
-
-static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	(void)name;
-	refuse(req, parent);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags)
@@ -386,8 +422,17 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	case NODE_TEXT:
 		textfile_open(fs, &node, req, fi);
 		break;
+	case NODE_CHECKPOINT:
+		checkpoint_open(fs, &node, req, fi);
+		break;
+	case NODE_PRUNE:
+	case NODE_ROTATE:
+	case NODE_CHECKPOINTS_PRUNE:
+	case NODE_CHECKPOINTS_COMPACT:
+		command_open(fs, &node, req, fi);
+		break;
 	default:
-		fuse_reply_err(req, is_link(node.kind) ? ELOOP : EISDIR);
+		fuse_reply_err(req, is_link(&node) ? ELOOP : EISDIR);
 	}
 }
 
@@ -401,9 +446,13 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	case NODE_ROOT:
 	case NODE_STREAM:
 	case NODE_FROM:
-	case NODE_AT:
 	case NODE_CUT:
 		dir_open(walfs_from(req), &node, req, fi);
+		break;
+	case NODE_CHECKPOINTS:
+	case NODE_AT:
+	case NODE_SHARDS:
+		snapdir_open(walfs_from(req), &node, req, fi);
 		break;
 	default:
 		fuse_reply_err(req, ENOTDIR);

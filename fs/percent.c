@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "fnv.h"
+
 enum {
 	CUT_DIGITS = 16,
 	CUT_TAIL = 2 + CUT_DIGITS, /* "%~" and the digits */
@@ -66,16 +68,6 @@ static size_t put(char *at, unsigned char byte, bool plain)
 	return n;
 }
 
-uint64_t percent_hash(const void *data, size_t size)
-{
-	const unsigned char *p = data;
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ p[i]) * UINT64_C(0x100000001b3);
-	return hash;
-}
-
 static size_t put_tail(char *at, uint64_t hash)
 {
 	at[0] = '%';
@@ -95,7 +87,7 @@ size_t percent_encode(const void *id, size_t id_size, char *name)
 		bool plain = is_plain(bytes, id_size, i);
 
 		if (used + (plain ? 1 : 3) > PERCENT_NAME_MAX)
-			return cut + put_tail(name + cut, percent_hash(id, id_size));
+			return cut + put_tail(name + cut, fnv1a(id, id_size));
 		used += put(name + used, bytes[i], plain);
 		if (used <= PERCENT_NAME_MAX - CUT_TAIL)
 			cut = used;

@@ -8,7 +8,7 @@
  * percent_decode() of a name is the id, and no two ids have the same name.
  *
  * A name holds 255 bytes, an id more. Of a name that gets too long the first part stays, whole triples of it, followed by "%~" and the
- * 16 digits of a hash of the id. It can't be decoded: such a *cut* name is resolved by searching the list of checkpoints for it. An id that itself ends
+ * 16 digits of its fnv1a(). It can't be decoded: such a *cut* name is resolved by searching the list of checkpoints for it. An id that itself ends
  * like one has that '%' as %25.
  */
 #ifndef WALFS_PERCENT_H
@@ -33,8 +33,5 @@ size_t percent_decode(const char *name, size_t name_size, void *ret);
 
 /* A name as one word of a line: blanks, control characters and '%' as %XX. `column` has room for 3 * strlen(name) + 1 bytes. Returns its length. */
 size_t percent_encode_column(const char *name, char *column);
-
-/* FNV-1a, 64 bits. */
-uint64_t percent_hash(const void *data, size_t size);
 
 #endif

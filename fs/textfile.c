@@ -33,7 +33,7 @@ int textfile_find(struct slot *slot, const char *name, uint64_t *ret_start_id)
 		id = next;
 	else if (!strcmp(name, "last") && first < next)
 		id = next - 1;
-	else if (!entry_id(name, &id) || id > next)
+	else if (!entry_parse_id(name, &id) || id > next)
 		return WAL_NOT_FOUND;
 	if (id < first)
 		return WAL_PRUNED;

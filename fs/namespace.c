@@ -404,7 +404,7 @@ static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *
 		stat_directory(st, 0555, 2, slot_mtime(slot));
 		return 0;
 	case NODE_CUT:
-		stat_directory(st, 0555, 1, slot_mtime(slot)); /* find(1) takes 1 for: any number of directories in it */
+		stat_directory(st, 0555, 1, slot_mtime(slot)); /* as .at */
 		return 0;
 	case NODE_LOG:
 	case NODE_TEXT:
@@ -440,6 +440,8 @@ static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *
 /* Of what is not in a stream. */
 static int stat_in_store(struct walfs *fs, const struct node *node, struct stat *st)
 {
+	int r;
+
 	st->st_ino = node_ino(node, 0);
 	switch (node->kind) {
 	case NODE_ROOT:
@@ -448,8 +450,12 @@ static int stat_in_store(struct walfs *fs, const struct node *node, struct stat 
 	case NODE_CHECKPOINTS:
 	case NODE_HEAD:
 	case NODE_CHECKPOINT:
-	case NODE_AT:
 		return checkpoints_stat(fs, node, st);
+	case NODE_AT:
+		r = checkpoints_stat(fs, node, st);
+		st->st_mode = S_IFDIR | 0555;
+		st->st_nlink = 1; /* any number of directories */
+		return r;
 	case NODE_SHARDS:
 	case NODE_SHARD:
 		return shards_stat(fs, node, st);

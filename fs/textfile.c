@@ -124,28 +124,42 @@ static void serve(struct handle *handle, fuse_req_t req, size_t size, uint64_t o
 	text_read_ahead(&file->text);
 }
 
-/* So that whoever waits at the end for more costs no more than a look. */
-static bool is_at_end(struct textfile *file, uint64_t offset)
+/* So that whoever waits at the end for more costs no more than a look. -ENOENT: no more will come. */
+static int is_at_end(struct textfile *file, uint64_t offset, bool *ret_at_end)
 {
 	uint64_t end = file->end_offset;
+	int r = 0;
 
-	if (file->text.end_id == UINT64_MAX && text_end(file->text.stream, UINT64_MAX, &end))
-		return false;
-	return offset >= end - file->text.base;
+	if (slot_is_removed(file->handle.fs, slot_of_entries(file->handle.slot)))
+		return -ENOENT;
+	if (file->text.end_id == UINT64_MAX)
+		r = text_end(file->text.stream, UINT64_MAX, &end);
+	if (r == 0)
+		*ret_at_end = offset >= end - file->text.base;
+	return r;
 }
 
 static void textfile_read(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset)
 {
 	struct textfile *file = handle_container(handle, struct textfile, handle);
+	bool at_end = false;
+	int r;
 
-	if (read_queue_is_busy(&file->queue))
-		read_queue_push(&file->queue, req, size, offset);
-	else if (text_is_ready(&file->text, size, offset))
-		read_and_reply(file, req, size, offset);
-	else if (is_at_end(file, offset))
-		fuse_reply_buf(req, NULL, 0);
-	else
-		read_queue_push(&file->queue, req, size, offset);
+	if (!read_queue_is_busy(&file->queue)) {
+		if (text_is_ready(&file->text, size, offset)) {
+			read_and_reply(file, req, size, offset);
+			return;
+		}
+		r = is_at_end(file, offset, &at_end);
+		if (r || at_end) {
+			if (r)
+				fail(file, req, r);
+			else
+				fuse_reply_buf(req, NULL, 0);
+			return;
+		}
+	}
+	read_queue_push(&file->queue, req, size, offset);
 }
 
 static void textfile_fsync(struct handle *handle, fuse_req_t req)

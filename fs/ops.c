@@ -161,8 +161,9 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (!get_node(req, ino, &node))
 		return;
 	r = namespace_stat(walfs_from(req), &node, &st);
+	/* By a path the kernel looks up again then, and finds that there is no such name any more. */
 	if (r)
-		fuse_reply_err(req, walfs_errno(r));
+		fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
 	else
 		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
 }

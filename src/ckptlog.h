@@ -45,7 +45,7 @@ int ckptlog_open(struct sys *sys, const struct log *log, int root_fd, bool ro, s
 void ckptlog_free(struct ckptlog *log);
 
 /*
- * Thread-safe from here on: one lock, held over the system calls of whoever changes something. Those that look never wait for a sync of HEAD or log for longer than it takes.
+ * Thread-safe from here on. Who changes something holds a lock over writing and syncing; who only looks never waits for that.
  */
 
 /*

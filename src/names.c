@@ -33,6 +33,18 @@ char *name_damaged(char *buf, uint64_t first_id, unsigned n)
 	return buf;
 }
 
+char *name_checkpoints_torn(char *buf, unsigned n)
+{
+	snprintf(buf, NAME_SEGMENT_MAX, NAME_CHECKPOINTS_LOG ".torn.%u", n);
+	return buf;
+}
+
+char *name_checkpoints_damaged(char *buf, unsigned n)
+{
+	snprintf(buf, NAME_SEGMENT_MAX, NAME_CHECKPOINTS_LOG ".damaged.%u", n);
+	return buf;
+}
+
 /* Digits up to the first other byte, at most ID_DIGITS of them; returns how many, 0 if there is none or they do not fit 64 bits. */
 static size_t scan_id(const char *text, uint64_t *ret_id)
 {
@@ -130,13 +142,8 @@ bool name_is_ours(const char *name)
 
 bool name_is_reserved(const char *name)
 {
-	static const char *const reserved[] = { NAME_LOCK, "HEAD", "HEAD" NAME_TMP_SUFFIX, "checkpoints.log", "checkpoints.log" NAME_TMP_SUFFIX };
-
-	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
-		if (strcmp(name, reserved[i]) == 0)
-			return true;
-	}
-	return false;
+	return strcmp(name, NAME_LOCK) == 0 || strcmp(name, NAME_HEAD) == 0 || strcmp(name, NAME_HEAD NAME_TMP_SUFFIX) == 0 ||
+	       skip_prefix(name, NAME_CHECKPOINTS_LOG);
 }
 
 int wal_stream_name_check(const char *name)
@@ -150,14 +157,14 @@ int wal_stream_name_check(const char *name)
 
 char *name_shard(char *buf, uint32_t shard)
 {
-	snprintf(buf, NAME_SHARD_MAX, "shard_%02" PRIu32, shard);
+	snprintf(buf, NAME_SEGMENT_MAX, "shard_%02" PRIu32, shard);
 	return buf;
 }
 
 bool name_is_shard(const char *name, uint32_t *ret_shard)
 {
 	static const char prefix[] = "shard_";
-	char again[NAME_SHARD_MAX];
+	char again[NAME_SEGMENT_MAX];
 	uint64_t shard;
 
 	if (strncmp(name, prefix, sizeof prefix - 1) != 0 || !parse_id(name + sizeof prefix - 1, &shard) || shard > UINT32_MAX ||

@@ -37,11 +37,11 @@ struct survey {
 /* HEAD (u16 length and as many bytes) or checkpoints.log ("CKPT" …) of a store, rather than of git, say. */
 static bool is_checkpoint_file(const struct env *env, const char *name)
 {
-	bool head = strcmp(name, "HEAD") == 0;
+	bool head = strcmp(name, NAME_HEAD) == 0;
 	uint8_t start[4];
 	struct stat sb;
 
-	if (!head && strcmp(name, "checkpoints.log") != 0)
+	if (!head && strcmp(name, NAME_CHECKPOINTS_LOG) != 0)
 		return false;
 	int fd = sys_open_regular(env->sys, env->root_fd, name, O_RDONLY, 0);
 	if (fd < 0)

@@ -20,7 +20,7 @@ uint32_t wal_shard_of(const void *key, size_t key_size, uint32_t shards)
 
 int wal_shard_open(struct wal_store *store, uint32_t shard, struct wal_stream **ret_stream)
 {
-	char name[NAME_SHARD_MAX];
+	char name[NAME_SEGMENT_MAX];
 
 	if (shard >= store->shards)
 		return -EINVAL;

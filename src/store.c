@@ -64,7 +64,7 @@ static int load_streams(struct wal_store *store, struct wal_error *err)
 static uint32_t count_shards(struct wal_store *store)
 {
 	uint32_t count = 0;
-	char name[NAME_SHARD_MAX];
+	char name[NAME_SEGMENT_MAX];
 
 	for (;; count++) {
 		struct wal_stream *st = store_get_stream(store, name_shard(name, count));
@@ -74,17 +74,17 @@ static uint32_t count_shards(struct wal_store *store)
 	}
 }
 
-/* Whether there is nothing in the store but some of `want` shards, without any entry: making it did not come to its end. */
+/* Whether there is nothing in the store but some of `want` shards, without any entry and without the first: making it did not come to its end. */
 static bool is_unfinished(struct wal_store *store, uint32_t want)
 {
-	bool unfinished = store->count < want;
+	bool unfinished = store->count < want && ckptlog_count(store->checkpoints) == 0;
 	uint64_t first, next;
 	uint32_t shard;
 
 	for (size_t i = 0; i < store->bucket_count; i++) {
 		for (struct stream_slot *slot = store->buckets[i]; slot && unfinished; slot = slot->next) {
 			wal_stream_bounds(slot->stream, &first, &next, NULL);
-			unfinished = name_is_shard(slot->stream->name, &shard) && shard < want && next == 0;
+			unfinished = name_is_shard(slot->stream->name, &shard) && shard > 0 && shard < want && next == 0;
 		}
 	}
 	return unfinished;
@@ -97,7 +97,7 @@ static int make_shards(struct wal_store *store, uint32_t want, struct wal_error 
 	int result = 0;
 
 	for (uint32_t i = want; i-- > 0 && result == 0;) {
-		char name[NAME_SHARD_MAX];
+		char name[NAME_SEGMENT_MAX];
 		struct wal_stream *st = store_get_stream(store, name_shard(name, i));
 
 		if (!st)
@@ -108,41 +108,51 @@ static int make_shards(struct wal_store *store, uint32_t want, struct wal_error 
 	return result;
 }
 
+/* Not sharded as it was asked for, or as the checkpoints tell. With another number keys would go to other shards than before. */
+static int refuse_shards(struct wal_store *store, uint32_t have, uint32_t told, struct wal_error *err)
+{
+	uint32_t want = store->engine.env.opts.shards;
+	size_t others = store->count - have;
+
+	if (want > 0 && have != want)
+		return error_set(err, -EINVAL, store->path, "'%s' has %u shards, not %u: the number is fixed when a store is made", store->path, have,
+				 want);
+	if (told > 0 && have != told)
+		return error_set(err, -EINVAL, store->path, "'%s': its checkpoints tell of %u shards, but there are %u (shard_%02u is %s)", store->path,
+				 told, have, have < told ? have : told, have < told ? "missing" : "one too many");
+	return error_set(err, -EINVAL, store->path, "'%s' has %u shards, and %zu other streams, which a store with shards has not", store->path, have,
+			 others);
+}
+
 /* Finds out whether the store is sharded; nobody else uses it yet. */
 static int set_up_shards(struct wal_store *store, struct wal_error *err)
 {
 	const struct env *env = &store->engine.env;
 	uint32_t want = env->opts.shards, told = ckptlog_shards(store->checkpoints);
-	int result = 0;
+	struct wal_error detail;
 
-	if (want > 0 && !env->opts.ro && (store->root.fresh || is_unfinished(store, want)))
-		result = make_shards(store, want, err);
-	if (result < 0)
-		return result;
+	if (want > 0 && !env->opts.ro && (store->root.fresh || is_unfinished(store, want))) {
+		int result = make_shards(store, want, err);
+		if (result < 0)
+			return result;
+	}
 	uint32_t have = count_shards(store);
-	if (want > 0 && have != want)
-		return error_set(err, -EINVAL, store->path, "'%s' has %u shards, not %u: the number is fixed when a store is made", store->path, have,
-				 want);
-	if (told > 0 && have != told) {
-		struct wal_error detail;
-
-		/* With another number keys would go to other shards than before. */
-		error_set(&detail, -EINVAL, store->path, "'%s': its checkpoints tell of %u shards, but there are %u (shard_%02u is %s)", store->path, told,
-			  have, have < told ? have : told, have < told ? "missing" : "one too many");
-		if (!env->opts.ro) {
-			if (err)
-				*err = detail;
-			return -EINVAL;
-		}
-		log_write(&env->log, WAL_LOG_ERROR, "%s: it is shown as a store without shards", detail.message);
+	bool expected = want > 0 || told > 0;
+	if (have == store->count && (want == 0 || have == want) && (told == 0 || have == told)) {
+		store->shards = have;
 		return 0;
 	}
-	if (have == store->count || want > 0 || told > 0)
-		store->shards = have;
-	else if (have > 0)
-		log_write(&env->log, WAL_LOG_WARNING, "'%s' has %u shards and %zu other streams: it is not taken for a sharded store", store->path, have,
-			  store->count - have);
-	return 0;
+	if (!expected && have == 0)
+		return 0;
+	int result = refuse_shards(store, have, told, &detail);
+	/* What there is can be looked at. */
+	if (want == 0 && (env->opts.ro || told == 0)) {
+		log_write(&env->log, env->opts.ro && told > 0 ? WAL_LOG_ERROR : WAL_LOG_WARNING, "%s: it is not taken for a sharded store", detail.message);
+		return 0;
+	}
+	if (err)
+		*err = detail;
+	return result;
 }
 
 static void store_free(struct wal_store *store)

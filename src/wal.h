@@ -644,13 +644,16 @@ struct wal_checkpoint {
  * Makes a checkpoint over all streams. First the cut is taken (no writer waits for that), then everything below it made durable whatever the sync mode, then the checkpoint
  * recorded, then named as the latest: it is there only if all of that is durable. With an id that is in use the checkpoint moves here, or with WAL_EXCL in
  * `flags`: -EEXIST. Several may be under way at once.
- *	-EINVAL	 no id, or it is too long    -EROFS  read-only store	-EIO  a sync failed, now or earlier: the detail names the stream
+ *	-EINVAL	 no id, or it is too long    -EROFS  read-only store	-EIO  something below the cut could not be made durable: the detail names the stream
  *	-ENOSPC … the checkpoint is not there, one that had the id still is
  * Blocks for the syncs.
  */
 int wal_checkpoint_create(struct wal_store *store, const void *id, size_t id_size, unsigned flags, struct wal_error *err);
 
-/* The checkpoint, as one allocation that the caller frees with free(3). WAL_NOT_FOUND; -EBADMSG if its record is damaged. May read the disk. */
+/*
+ * The checkpoint, as one allocation that the caller frees with free(3). WAL_NOT_FOUND; -EBADMSG if its record is damaged. May read the disk; neither this nor _latest, _list or _count waits for
+ * a sync of others.
+ */
 int wal_checkpoint_load(struct wal_store *store, const void *id, size_t id_size, struct wal_checkpoint **ret_checkpoint);
 
 /*
@@ -667,7 +670,7 @@ int wal_checkpoint_list(struct wal_store *store, struct wal_checkpoint **ret_che
 
 size_t wal_checkpoint_count(struct wal_store *store);
 
-/* A number that is another one after any checkpoint was made or removed; for caches over wal_checkpoint_list(). */
+/* A number that is another one after any checkpoint was made, moved, removed, or forgot a stream; for caches over what the functions above return. Never waits. */
 uint64_t wal_checkpoint_version(struct wal_store *store);
 
 /* The cut of a stream. WAL_NOT_FOUND if the checkpoint knows none of that name. */

@@ -12,12 +12,12 @@ import tempfile
 
 LAYERS = [
     ["wal", "bytes", "cleanup"],
-    ["crc32", "log", "lru", "lz4codec", "names", "stats", "sys", "worker"],
-    ["blockcache", "frame", "options", "segindex"],
-    ["meta", "scan"],
-    ["rebuild"],
-    ["segment"],
-    ["examine", "root", "segcache"],
+    ["crc32", "keyhash", "log", "lru", "lz4codec", "names", "stats", "sys", "worker"],
+    ["blockcache", "ckptrecord", "frame", "options", "segindex"],
+    ["ckptindex", "ckptscan", "meta", "scan"],
+    ["ckptlog_impl", "rebuild"],
+    ["ckptlog", "ckptlog_write", "segment"],
+    ["ckptlog_open", "examine", "root", "segcache"],
     ["repair", "stream_impl"],
     ["recovery"],
     ["check", "draft", "iter", "reader", "recover_active", "stream", "stream_append", "stream_commit", "stream_prune", "stream_read", "stream_recover", "stream_rotate",

@@ -3,7 +3,6 @@
  * Stores that the original wrote are opened as they are, read by every way, written to, and left as the original can go on with them. What is left on disk
  * is checked by a reader that shares no code with the engine.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -17,98 +16,11 @@
 
 #include "damage.h"
 #include "fixtures.h"
+#include "original.h"
 #include "snapshot.h"
 #include "stores.h"
 #include "test.h"
 #include "tmpdir.h"
-
-/* ---- A reader of its own ---- */
-
-static uint64_t little_endian(const uint8_t *bytes, unsigned count)
-{
-	uint64_t value = 0;
-
-	while (count-- > 0)
-		value = value << 8 | bytes[count];
-	return value;
-}
-
-/* The ids in a segment file, which must be frames from its first byte to its last. */
-static uint64_t check_segment(const char *path, uint64_t first_id)
-{
-	size_t size, at = 0;
-	uint8_t *data = file_read(path, &size);
-	uint64_t id = first_id;
-
-	while (at < size) {
-		const uint8_t *h = data + at;
-
-		assert_true(size - at >= 32);
-		assert_memory_equal(h, "LAWL", 4);
-		uint64_t disk_size = little_endian(h + 21, 4), count = little_endian(h + 16, 4);
-		assert_true(size - at - 32 >= disk_size);
-		assert_int_equal(crc32(crc32(0, h + 8, 17), h + 32, (uInt)disk_size), little_endian(h + 4, 4));
-		assert_int_equal(little_endian(h + 8, 8), id);
-		assert_true(count > 0);
-		assert_true(h[20] <= 1);
-		if (h[20] == 0)
-			assert_int_equal(little_endian(h + 25, 4), disk_size);
-		id += count;
-		at += 32 + disk_size;
-	}
-	free(data);
-	return id - first_id;
-}
-
-/* Rules of the original for a stream's directory that it can go on with; its next id. */
-static uint64_t check_stream(const char *store, const char *stream)
-{
-	char path[PATH_MAX], name[64];
-	uint8_t *index, *head;
-	size_t index_size, head_size;
-	uint64_t next = 0;
-
-	assert_true(snprintf(path, sizeof(path), "%s/%s/segments.idx", store, stream) < PATH_MAX);
-	index = file_read(path, &index_size);
-	assert_true(index_size > 0 && index_size % 8 == 0);
-	for (size_t at = 0; at < index_size; at += 8) {
-		uint64_t id = little_endian(index + at, 8);
-
-		/* Contiguous from segment to segment. */
-		assert_true(at == 0 || id == next);
-		next = id + check_segment(segment_path(store, stream, id, ".wal", path), id);
-	}
-	assert_true(snprintf(path, sizeof(path), "%s/%s/head.state", store, stream) < PATH_MAX);
-	if (index_size > 8) {
-		head = file_read(path, &head_size);
-		snprintf(name, sizeof(name), "\x01\x18%020" PRIu64 ".wal", little_endian(index + index_size - 8, 8));
-		assert_int_equal(head_size, 26);
-		assert_memory_equal(head, name, 26);
-		free(head);
-	}
-	free(index);
-	return next;
-}
-
-/* Every *.wal is in the index: there are as many. */
-static void check_count(const char *store, const char *stream)
-{
-	char path[PATH_MAX];
-	struct dirent *entry;
-	uint64_t count = 0;
-
-	assert_true(snprintf(path, sizeof(path), "%s/%s", store, stream) < PATH_MAX);
-	DIR *dir = opendir(path);
-	assert_non_null(dir);
-	while ((entry = readdir(dir))) {
-		size_t n = strlen(entry->d_name);
-
-		count += n > 4 && strcmp(entry->d_name + n - 4, ".wal") == 0;
-	}
-	closedir(dir);
-	assert_true(snprintf(path, sizeof(path), "%s/%s/segments.idx", store, stream) < PATH_MAX);
-	assert_int_equal(file_size(path), 8 * count);
-}
 
 /* ---- Reading ---- */
 
@@ -255,8 +167,7 @@ static void check_all(const char *path, struct wal_store *store)
 		uint64_t next;
 
 		wal_stream_bounds(st, NULL, &next, NULL);
-		assert_int_equal(check_stream(path, names[i]), next);
-		check_count(path, names[i]);
+		assert_int_equal(original_check_stream(path, names[i], NULL), next);
 		wal_stream_close(st);
 	}
 	free(names);
@@ -411,9 +322,91 @@ static void a_store_of_ours(void **state)
 	wal_stream_close(st);
 	append_to_all(store);
 	store_close_or_fail(store);
-	assert_int_equal(check_stream(dir.path, "s"), 504);
-	check_count(dir.path, "s");
+	assert_int_equal(original_check_stream(dir.path, "s", NULL), 504);
 	tmpdir_remove(&dir);
+}
+
+/* The manifest without what a prune of `stream` to `id` has dropped, whose segments begin at `segments`; *ret_dropped of them. */
+static void manifest_prune(struct manifest *manifest, const char *stream, const uint64_t *segments, size_t count, uint64_t id, size_t *ret_dropped)
+{
+	size_t kept = 0, dropped = 0;
+
+	while (dropped + 1 < count && segments[dropped + 1] <= id)
+		dropped++;
+	for (size_t i = 0; i < manifest->count; i++) {
+		const struct manifest_entry *e = &manifest->entries[i];
+
+		if (strcmp(e->stream, stream) != 0 || e->id >= segments[dropped])
+			manifest->entries[kept++] = *e;
+	}
+	manifest->count = kept;
+	*ret_dropped = dropped;
+}
+
+/* Pruned, it holds the rest, and is left as the original would leave it, which can go on with it; again and again. */
+static void pruned_stores(void **state)
+{
+	static const uint64_t segments[] = { 0, 140, 279, 425, 571 };
+	static const uint64_t ids[] = { 0, 139, 140, 300, 571, 572, UINT64_MAX };
+	struct wal_store *store;
+	struct wal_stream *st;
+	uint64_t first, next, count;
+	size_t dropped;
+	struct place p;
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT(ids); i++) {
+		place_make(&p, "multi-segment");
+		store = store_open_or_fail(p.path, NULL);
+		st = stream_open_or_fail(store, "orders");
+		wal_stream_bounds(st, NULL, &next, NULL);
+		assert_int_equal(wal_stream_prune(st, ids[i], &count), 0);
+		manifest_prune(&p.manifest, "orders", segments, TEST_COUNT(segments), ids[i], &dropped);
+		assert_int_equal(count, dropped);
+		expect_store(store, &p.manifest, 0);
+		store_close_or_fail(store);
+		assert_int_equal(original_check_stream(p.path, "orders", &first), next);
+		assert_int_equal(first, segments[dropped]);
+		assert_int_equal(original_check_stream(p.path, "user_ledger", &first), 700);
+		assert_int_equal(first, 0);
+		store = store_open_or_fail(p.path, NULL);
+		append_to_all(store);
+		expect_store(store, &p.manifest, 4);
+		store_close_or_fail(store);
+		store = store_open_or_fail(p.path, &(struct wal_options){ .ro = true });
+		check_all(p.path, store);
+		store_close_or_fail(store);
+		place_remove(&p);
+	}
+}
+
+/* One that the original has pruned already. */
+static void pruned_after_the_original(void **state)
+{
+	struct wal_store *store;
+	struct wal_stream *st;
+	uint64_t first, next, count;
+	struct place p;
+
+	(void)state;
+	place_make(&p, "truncated");
+	store = store_open_or_fail(p.path, NULL);
+	st = stream_open_or_fail(store, "hist");
+	assert_int_equal(wal_stream_prune(st, 300, &count), 0); /* to which the original has pruned it */
+	assert_int_equal(count, 0);
+	expect_store(store, &p.manifest, 0);
+	assert_int_equal(wal_stream_rotate(st), 0);
+	wal_stream_bounds(st, NULL, &next, NULL);
+	assert_int_equal(wal_stream_prune(st, next, &count), 0);
+	assert_true(count >= 2);
+	store_close_or_fail(store);
+	assert_int_equal(original_check_stream(p.path, "hist", &first), next);
+	assert_int_equal(first, next);
+	store = store_open_or_fail(p.path, NULL);
+	append_to_all(store);
+	store_close_or_fail(store);
+	assert_int_equal(original_check_stream(p.path, "hist", NULL), next + 4);
+	place_remove(&p);
 }
 
 int main(void)
@@ -425,6 +418,8 @@ int main(void)
 		cmocka_unit_test(torn_ends_are_kept),
 		cmocka_unit_test(segments_whose_times_run_backwards),
 		cmocka_unit_test(a_store_of_ours),
+		cmocka_unit_test(pruned_stores),
+		cmocka_unit_test(pruned_after_the_original),
 	};
 
 	if (!fixtures_or_skip())

@@ -15,6 +15,12 @@ static void names_have_twenty_digits(void **state)
 	assert_string_equal(name_segment(buf, UINT64_MAX), "18446744073709551615.wal");
 	assert_string_equal(name_meta(buf, 571), "00000000000000000571.meta");
 	assert_string_equal(name_torn(buf, 1, 4294967295u), "00000000000000000001.wal.torn.4294967295");
+	assert_string_equal(name_checkpoints_torn(buf, 4294967295u), "checkpoints.log.torn.4294967295");
+	assert_string_equal(name_checkpoints_damaged(buf, 0), "checkpoints.log.damaged.0");
+	assert_string_equal(name_shard(buf, 0), "shard_00");
+	assert_string_equal(name_shard(buf, 99), "shard_99");
+	assert_string_equal(name_shard(buf, 100), "shard_100");
+	assert_string_equal(name_shard(buf, 4294967295u), "shard_4294967295");
 }
 
 static void only_the_canonical_name_is_a_segment(void **state)
@@ -98,7 +104,7 @@ static void stream_names_that_are_refused(void **state)
 {
 	static const char *const refused[] = {
 		"", ".", "..", ".hidden", "..x", "a/b", "/", "a/", "LOCK", "HEAD", "HEAD.tmp", "checkpoints.log",
-		"checkpoints.log.tmp",
+		"checkpoints.log.tmp", "checkpoints.log.torn.0", "checkpoints.log.damaged.7", "checkpoints.logs",
 	};
 	char name[WAL_STREAM_NAME_MAX + 2];
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Faults that other write-ahead logs have, each reproduced there and named here for what must not happen: ironwal 0.6 (whose format this is), walogs, oxirs. The line above a
- * test says what that program does.
+ * test says what that program does. Those of checkpoints and shards are in test_peer_checkpoints.c.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -121,7 +121,7 @@ static void segment_that_is_missing(void **state)
 	(void)state;
 	make(&p);
 	for (unsigned i = 0; i < 2 * LIMIT; i++)
-		assert_int_equal(segcache_get(p.cache, &rq, &segment), -EBADMSG);
+		assert_int_equal(segcache_get(p.cache, &rq, &segment), -ENOENT);
 	assert_int_equal(segcache_count(p.cache), 0);
 	end(&p);
 }

@@ -3,74 +3,7 @@
 #
 # Tries each verb of walctl: output, exit codes, errors, odd names: test_walctl.sh WALCTL [WALFS]. TAP output. With WALFS also on a mounted store.
 # Needs bash and python3.
-set -u
-
-walctl=$1
-walfs=${2:-}
-dir=$(mktemp -d)
-cleanup() {
-	if mountpoint -q "$dir/mnt" 2>/dev/null; then
-		fusermount3 -u "$dir/mnt" || fusermount3 -uz "$dir/mnt"
-	fi
-	chmod -R u+rwx "$dir" 2>/dev/null
-	rm -rf --one-file-system "$dir"
-}
-trap cleanup EXIT
-cd "$dir" || exit 99
-mkdir mnt
-
-number=0
-failures=0
-case_name=
-
-# check NAME COMMAND…: one TAP line
-check() {
-	case_name=$1
-	shift
-	number=$((number + 1))
-	if "$@"; then
-		echo "ok $number - $case_name"
-	else
-		echo "not ok $number - $case_name"
-		for f in out err; do
-			[ -s "$f" ] && head -c 2000 "$f" | sed "s/^/# $f: /"
-		done
-		failures=$((failures + 1))
-	fi
-}
-
-# ctl CODE ARGUMENT…: runs walctl into ./out and ./err and expects the exit code
-ctl() {
-	local expected=$1 code
-	shift
-	"$walctl" "$@" >out 2>err
-	code=$?
-	[ "$code" -eq "$expected" ] || { echo "# walctl $*: expected exit code $expected, got $code"; return 1; }
-}
-
-# said TEXT: the last ctl wrote this line to standard output, and nothing else
-said() {
-	printf '%b' "$1" | cmp -s - out || { echo "# expected output: $1"; return 1; }
-}
-
-complained() {
-	grep -qF -- "$1" err || { echo "# expected on stderr: $1"; return 1; }
-}
-
-silent() {
-	[ ! -s err ] || { echo "# expected nothing on stderr"; return 1; }
-}
-
-# json EXPRESSION: ./out is JSON, and the Python expression on the document d holds
-json() {
-	python3 -m json.tool out >/dev/null && python3 - "$1" <<'END'
-import json, sys
-d = json.load(open("out", encoding="utf-8"))
-if not eval(sys.argv[1]):
-    print("# not true:", sys.argv[1])
-    sys.exit(1)
-END
-}
+. "$(dirname "$0")/lib/walctl_common.sh"
 
 usage_and_help() {
 	ctl 2 && complained "no verb" &&
@@ -80,10 +13,22 @@ usage_and_help() {
 }
 
 verb_help() {
-	for verb in init ls stat append cat rotate sync; do
-		{ ctl 0 $verb --help && grep -q "^Usage: walctl $verb " out && grep -q -- '--segment-size=' out && silent; } || return 1
+	for verb in init ls stat append cat rotate sync prune "checkpoint create" "checkpoint show" "checkpoint list" "checkpoint rm" "checkpoint compact" route \
+		verify repair; do
+		# shellcheck disable=SC2086 # two words
+		{ ctl 0 $verb --help && grep -q "^Usage: walctl $verb .*STORE" out && grep -q -- '--segment-size=' out && silent && cp out help &&
+			ctl 0 help $verb && cmp out help; } || return 1
+		# shellcheck disable=SC2086
 		{ ctl 2 $verb && complained "too few arguments"; } || return 1
+		ctl 0 help && grep -q "^  $verb STORE" out || return 1
 	done
+}
+
+words_of_verbs() {
+	ctl 2 checkpoint && complained "'checkpoint' is the first word" && ctl 2 checkpoint frobnicate && complained "no such verb: 'checkpoint frobnicate'" &&
+		ctl 0 checkpoint --help && [ "$(grep -c '^  checkpoint ' out)" = 5 ] && ! grep -q '^  append' out && cp out help &&
+		ctl 0 help checkpoint && cmp out help && ctl 2 help frobnicate && ctl 2 help checkpoint frobnicate && ctl 2 create && ctl 2 "checkpoint create" &&
+		ctl 2 ''
 }
 
 init_makes_a_store() {
@@ -320,32 +265,25 @@ read_only_leaves_it_alone() {
 }
 
 held_by_another() {
-	local holder found=1
-	mkfifo fifo && { "$walctl" append --create st held fifo >/dev/null & holder=$!; } && exec 9>fifo || return 1
-	for _ in {1..200}; do
-		grep -qs "^$holder\$" st/LOCK && break
-		sleep 0.02
-	done
-	ctl 3 append st s /dev/null && complained "walctl: st: mounted or open by pid $holder" && complained "MOUNTPOINT/STREAM/new" &&
-		ctl 3 rotate st s && ctl 3 sync st && ctl 0 init st && ctl 0 ls st && ctl 0 cat st digits 3 && said 3 && found=0
-	exec 9>&-
-	wait "$holder"
-	rm fifo
+	local found=1
+
+	hold st held || return 1
+	ctl 3 append st s /dev/null && complained "walctl: st: open by pid $holder (" && ctl 3 rotate st s && ctl 3 sync st && ctl 0 init st && ctl 0 ls st &&
+		ctl 0 cat st digits 3 && said 3 && found=0
+	let_go
 	return $found
 }
 
 mounted() {
-	local holder
 	"$walfs" st mnt || return 1
-	holder=$(cat st/LOCK)
 	echo through >mnt/s/new
-	ctl 3 append st s /dev/null && complained "mounted or open by pid ${holder//[!0-9]/}" &&
-		complained "write to '$dir/mnt/STREAM/new'" && ctl 0 ls st && ctl 0 stat st && ctl 0 cat st s last && said 'through\n' &&
-		fusermount3 -u mnt
+	ctl 3 append st s /dev/null && complained "mounted by pid $(holder_of st) on $dir/mnt: use 'cat FILE > $dir/mnt/STREAM/new'" &&
+		ctl 0 ls st && ctl 0 stat st && ctl 0 cat st s last && said 'through\n' && fusermount3 -u mnt
 }
 
 check "usage, help, version" usage_and_help
 check "help and usage of each verb" verb_help
+check "verbs of two words" words_of_verbs
 check "init makes an empty store" init_makes_a_store
 check "init of a store is no failure" init_twice
 check "init refuses what is no place for a store" init_refuses
@@ -383,12 +321,5 @@ check "a damaged entry" damaged_entry
 check "a damaged stream" damaged_stream
 check "ls, stat and cat change nothing" read_only_leaves_it_alone
 check "a store that another process has" held_by_another
-if [ -z "$walfs" ]; then
-	echo "ok $((number += 1)) - a mounted store # SKIP no walfs given"
-elif [ ! -w /dev/fuse ]; then
-	echo "ok $((number += 1)) - a mounted store # SKIP /dev/fuse is missing or not accessible"
-else
-	check "a mounted store" mounted
-fi
-echo "1..$number"
-[ "$failures" -eq 0 ]
+check_mounted "a mounted store" mounted
+finish

@@ -2,88 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # walctl verify and repair: what they print, their exit codes, and on a mounted store: test_walctl_check.sh WALCTL [WALFS]. TAP output. Needs bash and python3.
-set -u
-
-walctl=$1
-walfs=${2:-}
-dir=$(mktemp -d)
-cleanup() {
-	if mountpoint -q "$dir/mnt" 2>/dev/null; then
-		fusermount3 -u "$dir/mnt" || fusermount3 -uz "$dir/mnt"
-	fi
-	rm -rf --one-file-system "$dir"
-}
-trap cleanup EXIT
-cd "$dir" || exit 99
-mkdir mnt
+. "$(dirname "$0")/lib/walctl_common.sh"
 export LC_ALL=C
-
-number=0
-failures=0
-
-# check NAME COMMAND…: one TAP line
-check() {
-	local name=$1
-
-	shift
-	number=$((number + 1))
-	if "$@"; then
-		echo "ok $number - $name"
-	else
-		echo "not ok $number - $name"
-		for f in out err; do
-			[ -s "$f" ] && head -c 2000 "$f" | sed "s/^/# $f: /"
-		done
-		failures=$((failures + 1))
-	fi
-}
-
-# ctl CODE ARGUMENT…: runs walctl into ./out and ./err and expects the exit code
-ctl() {
-	local expected=$1 code
-
-	shift
-	"$walctl" "$@" >out 2>err
-	code=$?
-	[ "$code" -eq "$expected" ] || { echo "# walctl $*: expected exit code $expected, got $code"; return 1; }
-}
-
-# printed REGEX…: standard output has just these lines
-printed() {
-	local line number=0
-
-	while IFS= read -r line; do
-		[ $# -gt 0 ] || { echo "# one line too many: $line"; return 1; }
-		grep -Eqx -- "$1" <<<"$line" || { echo "# expected: $1"; echo "# found: $line"; return 1; }
-		shift
-		number=$((number + 1))
-	done <out
-	[ $# -eq 0 ] || { echo "# expected one line more: $1"; return 1; }
-}
-
-complained() {
-	grep -qF -- "$1" err || { echo "# expected on stderr: $1"; return 1; }
-}
-
-silent() {
-	[ ! -s err ] || { echo "# expected nothing on stderr"; return 1; }
-}
-
-# json EXPRESSION: ./out is JSON, and the Python expression on the document d holds
-json() {
-	python3 -m json.tool out >/dev/null && python3 - "$1" <<'END'
-import json, sys
-d = json.load(open("out", encoding="utf-8"))
-if not eval(sys.argv[1]):
-    print("# not true:", sys.argv[1])
-    sys.exit(1)
-END
-}
-
-# What a directory tree holds, times and all.
-tree() {
-	find "$1" -printf '%p %s %T@ ' -type f -exec cksum {} \; | sort
-}
 
 # make STORE: "s" with the ids 0 … 24, each of 7 bytes in a frame of 43, in segments of ten; "t" with one
 make() {
@@ -201,29 +121,19 @@ mounted() {
 	local holder writer result=1
 
 	make st && "$walfs" st mnt -o sync=async,segment_entries=50 || return 1
-	holder=$(tr -dc 0-9 <st/LOCK)
+	holder=$(holder_of st)
 	(i=0; while [ ! -e stop ]; do echo "entry $i" >mnt/s/new || exit 1; i=$((i + 1)); done) &
 	writer=$!
 	for _ in 1 2 3 4 5 6 7 8; do
 		ctl 0 verify st || break
 		result=0
 	done
-	[ $result -eq 0 ] && ctl 3 repair st && complained "mounted or open by pid $holder" && ctl 0 repair -n st || result=1
+	[ $result -eq 0 ] && ctl 3 repair st && complained "mounted by pid $holder on $dir/mnt: unmount it first with 'fusermount3 -u $dir/mnt'" && ctl 0 repair -n st || result=1
 	touch stop
 	wait $writer || result=1
 	rm stop
 	fusermount3 -u mnt || result=1
-	[ $result -eq 0 ] && within_unlocked && ctl 0 verify st && ctl 0 repair st
-}
-
-# The mount is gone before its process is.
-within_unlocked() {
-	local deadline=$((SECONDS + 30))
-
-	until flock -n st/LOCK true; do
-		[ $SECONDS -lt $deadline ] || { echo '# the store is still locked'; return 1; }
-		sleep 0.02
-	done
+	[ $result -eq 0 ] && within flock -n st/LOCK true && ctl 0 verify st && ctl 0 repair st
 }
 
 check "a clean store" clean_store
@@ -241,12 +151,5 @@ check "stores and streams that are not there" nothing_there
 check "usage" usage
 check "output that cannot be written" output_errors
 check "verify changes nothing" verify_changes_nothing
-if [ -z "$walfs" ]; then
-	echo "ok $((number += 1)) - a mounted store # SKIP no walfs given"
-elif [ ! -w /dev/fuse ]; then
-	echo "ok $((number += 1)) - a mounted store # SKIP /dev/fuse is missing or not accessible"
-else
-	check "a mounted store" mounted
-fi
-echo "1..$number"
-[ "$failures" -eq 0 ]
+check_mounted "a mounted store" mounted
+finish

@@ -8,17 +8,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "key.h"
 #include "lines.h"
 #include "text.h"
-#include "walctl.h"
 
-enum { OPT_LINES, OPT_BATCH, OPT_CREATE, OPT_DURABLE };
+enum { OPT_LINES, OPT_BATCH, OPT_CREATE, OPT_DURABLE, OPT_KEY, OPT_HEX };
 
 static const struct verb_option options[] = {
 	[OPT_LINES] = { "lines", 0, NULL, "each line is an entry, without its newline" },
 	[OPT_BATCH] = { "batch", 0, NULL, "likewise, and all of them are one batch: all or none" },
 	[OPT_CREATE] = { "create", 0, NULL, "make the stream if there is none" },
 	[OPT_DURABLE] = { "durable", 0, NULL, "durable before it returns, in any sync mode" },
+	[OPT_KEY] = { "key", 0, "KEY", "to the shard of this key, instead of STREAM; its name is printed before the id" },
+	[OPT_HEX] = { "hex", 0, NULL, "KEY is given in hexadecimal digits" },
 	{ 0 },
 };
 
@@ -38,6 +40,19 @@ struct append {
 static enum exit_code fail_input(const struct append *append, int result)
 {
 	return command_fail(append->command, result, "reading '%s'", append->input_name);
+}
+
+/* What is printed for the entries from `first_id` on. With a key the stream's name comes first, as walctl cat takes it. */
+static void put_ids(const struct append *append, uint64_t first_id, uint64_t last_id, bool range)
+{
+	FILE *out = append->command->out;
+
+	if (append->command->given[OPT_KEY])
+		fprintf(out, "%s ", wal_stream_name(append->stream));
+	if (range)
+		fprintf(out, "%" PRIu64 "..%" PRIu64 "\n", first_id, last_id);
+	else
+		fprintf(out, "%" PRIu64 "\n", first_id);
 }
 
 /* ---- One entry ---- */
@@ -81,7 +96,7 @@ static enum exit_code append_whole(const struct append *append)
 	r = wal_draft_commit(draft, append->flags, &id);
 	if (r < 0)
 		return command_fail_stream(append->command, r, append->stream, "appending");
-	fprintf(append->command->out, "%" PRIu64 "\n", id);
+	put_ids(append, id, id, false);
 	return EXIT_OK;
 }
 
@@ -183,7 +198,7 @@ static enum exit_code append_batch(const struct append *append)
 	if (r < 0)
 		return command_fail_stream(append->command, r, append->stream, "appending");
 	if (count)
-		fprintf(append->command->out, "%" PRIu64 "..%" PRIu64 "\n", first_id, first_id + count - 1);
+		put_ids(append, first_id, first_id + count - 1, true);
 	return EXIT_OK;
 }
 
@@ -237,7 +252,7 @@ static enum exit_code report_wave(const struct append *append, const struct wave
 			continue;
 		}
 		for (size_t k = i; k < i + count; k++)
-			fprintf(append->command->out, "%" PRIu64 "\n", wave->ops[k].first_id);
+			put_ids(append, wave->ops[k].first_id, wave->ops[k].first_id, false);
 	}
 	/* Who feeds lines through a pipe wants each id when it is known. That it fails shows at the end: what can be appended still is. */
 	fflush(append->command->out);
@@ -318,7 +333,7 @@ static enum exit_code append_long_line(const struct append *append, struct lines
 	}
 	if (r < 0)
 		return command_fail_stream(append->command, r, append->stream, "appending a long line");
-	fprintf(append->command->out, "%" PRIu64 "\n", id);
+	put_ids(append, id, id, false);
 	return EXIT_OK;
 }
 
@@ -366,13 +381,29 @@ static enum exit_code append_lines(const struct append *append)
 
 /* ---- The verb ---- */
 
+static enum exit_code open_shard(const struct command *command, struct wal_store *store, struct wal_stream **ret_stream)
+{
+	struct bytes key;
+	uint32_t shard;
+	enum exit_code code = key_read(command, command->given[OPT_KEY], command->given[OPT_HEX], &key);
+
+	if (code)
+		return code;
+	code = key_open_shard(command, store, &key, &shard, ret_stream);
+	free(key.data);
+	return code;
+}
+
 static enum exit_code append_input(struct command *command, struct wal_store *store, const char *input_name, int fd)
 {
 	struct append append = { .command = command, .input_name = input_name, .fd = fd };
 	enum exit_code code;
 
 	append.flags = command->given[OPT_DURABLE] ? WAL_DURABLE : 0;
-	code = command_open_stream(command, store, command->operands[0], command->given[OPT_CREATE] ? WAL_CREATE : 0, &append.stream);
+	if (command->given[OPT_KEY])
+		code = open_shard(command, store, &append.stream);
+	else
+		code = command_open_stream(command, store, command->operands[0], command->given[OPT_CREATE] ? WAL_CREATE : 0, &append.stream);
 	if (code)
 		return code;
 	if (command->given[OPT_LINES])
@@ -385,16 +416,36 @@ static enum exit_code append_input(struct command *command, struct wal_store *st
 	return code;
 }
 
+static enum exit_code check_usage(const struct command *command, int stream_operands)
+{
+	if (command->operand_count < stream_operands)
+		return command_usage(command->verb, "too few arguments: expected %s", command->verb->operands);
+	if (command->operand_count > stream_operands + 1)
+		return command_usage(command->verb, "too many arguments from '%s' on: with --key expected STORE and FILE",
+				     command->operands[stream_operands + 1]);
+	if (command->given[OPT_LINES] && command->given[OPT_BATCH])
+		return command_usage(command->verb, "--lines and --batch exclude each other");
+	if (command->given[OPT_KEY] && command->given[OPT_CREATE])
+		return command_usage(command->verb, "--key and --create exclude each other: shards are made with the store");
+	if (command->given[OPT_HEX] && !command->given[OPT_KEY])
+		return command_usage(command->verb, "--hex needs --key");
+	return EXIT_OK;
+}
+
 static enum exit_code run_append(struct command *command)
 {
-	const char *input_name = command->operands[1] ? command->operands[1] : "-";
+	int stream_operands = command->given[OPT_KEY] ? 0 : 1;
+	const char *input_name = command->operand_count > stream_operands ? command->operands[stream_operands] : "-";
 	bool is_stdin = !strcmp(input_name, "-");
 	struct wal_store *store;
 	enum exit_code code;
 	int fd = STDIN_FILENO;
 
-	if (command->given[OPT_LINES] && command->given[OPT_BATCH])
-		return command_usage(command->verb, "--lines and --batch exclude each other");
+	code = check_usage(command, stream_operands);
+	if (code)
+		return code;
+	if (command->given[OPT_KEY])
+		command->on_mount.path = ".shard/KEY/new";
 	if (!is_stdin)
 		fd = open(input_name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
@@ -411,10 +462,11 @@ static enum exit_code run_append(struct command *command)
 
 const struct verb verb_append = {
 	.name = "append",
-	.operands = "STORE STREAM [FILE|-]",
+	.operands = "STORE {STREAM | --key=KEY} [FILE|-]",
 	.summary = "Appends a file, or standard input, as one entry, and prints its id.",
 	.options = options,
-	.operands_min = 2,
+	.on_mount = { "cat FILE >", "STREAM/new" },
+	.operands_min = 1,
 	.operands_max = 3,
 	.writes = true,
 	.run = run_append,

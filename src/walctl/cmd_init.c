@@ -13,7 +13,7 @@ static enum exit_code say_existing(const struct command *command, struct wal_sto
 	if (r < 0)
 		return command_fail(command, r, "listing streams");
 	free(names);
-	command_say(command, "is a store already, with %zu stream%s", count, count == 1 ? "" : "s");
+	command_say(command, "is a store already, with %zu %s%s", count, wal_store_shards(store) ? "shard" : "stream", count == 1 ? "" : "s");
 	return EXIT_OK;
 }
 
@@ -37,6 +37,8 @@ static enum exit_code run_init(struct command *command)
 		if (r == 0)
 			return command_close_store(command, store, code);
 	}
+	if (r == -EBUSY)
+		return command_fail_open(command, r, &error);
 	command_say(command, "%s", error.message);
 	return r == -EINVAL ? EXIT_USAGE : r == -EBADMSG ? EXIT_LACKING : EXIT_SYSTEM;
 }

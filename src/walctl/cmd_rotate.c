@@ -28,6 +28,7 @@ const struct verb verb_rotate = {
 	.name = "rotate",
 	.operands = "STORE STREAM",
 	.summary = "Seals the stream's active segment and starts the next. Nothing happens if it is empty.",
+	.on_mount = { "echo >", "STREAM/.rotate" },
 	.operands_min = 2,
 	.operands_max = 2,
 	.writes = true,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "checkpoints.h"
 #include "figures.h"
-#include "table.h"
 #include "text.h"
-#include "walctl.h"
 
 enum { OPT_HUMAN, OPT_JSON };
 
@@ -67,6 +67,61 @@ static enum exit_code stat_stream(const struct command *command, struct wal_stor
 	return stat_is_damaged(&stat) ? EXIT_LACKING : EXIT_OK;
 }
 
+/* ---- The store ---- */
+
+/* `latest` is NULL if there is none, or if its record is damaged. */
+static int put_store(const struct command *command, struct wal_store *store, const struct wal_checkpoint *latest)
+{
+	uint32_t shards = wal_store_shards(store);
+	char time[TEXT_TIME_MAX], *word = NULL;
+
+	if (latest) {
+		word = coding_id_word(latest->id, latest->id_size);
+		if (!word)
+			return -ENOMEM;
+	}
+	if (shards)
+		fprintf(command->out, "shards          %" PRIu32 "\n", shards);
+	else
+		fputs("shards          none\n", command->out);
+	fprintf(command->out, "checkpoints     %zu\n", wal_checkpoint_count(store));
+	if (latest)
+		fprintf(command->out, "latest          %s, of %s\n", word, text_time(time, latest->time_ns, 9));
+	free(word);
+	return 0;
+}
+
+static int put_store_json(struct json *json, struct wal_store *store, const struct wal_checkpoint *latest)
+{
+	int r = 0;
+
+	json_uint(json, "shards", wal_store_shards(store));
+	json_uint(json, "checkpoints", wal_checkpoint_count(store));
+	if (latest) {
+		json_open(json, "latest_checkpoint", '{');
+		r = checkpoint_json(json, latest);
+		json_close(json, '}');
+	}
+	return r;
+}
+
+/* Into `json`, or if that is NULL in lines. */
+static enum exit_code stat_store(const struct command *command, struct wal_store *store, struct json *json)
+{
+	struct wal_checkpoint *latest = NULL;
+	enum exit_code code = EXIT_OK;
+	int r = wal_checkpoint_latest(store, &latest);
+
+	if (r < 0)
+		code = command_fail(command, r, "the latest checkpoint");
+	r = json ? put_store_json(json, store, latest) : put_store(command, store, latest);
+	free(latest);
+	return r < 0 ? command_fail(command, r, "showing the latest checkpoint") : code;
+}
+
+/* ---- All of it ---- */
+
+/* Columns are of the streams alone if some were named; JSON has the store's figures in any case. */
 static enum exit_code stat_streams(struct command *command, struct wal_store *store, char **names, size_t count)
 {
 	struct json json = { .file = command->out };
@@ -76,10 +131,13 @@ static enum exit_code stat_streams(struct command *command, struct wal_store *st
 	if (as_json) {
 		json_open(&json, NULL, '{');
 		json_name(&json, "store", command->store_path);
-		json_open(&json, "streams", '[');
 	}
+	if (as_json || !command->operand_count)
+		code = stat_store(command, store, as_json ? &json : NULL);
+	if (as_json)
+		json_open(&json, "streams", '[');
 	for (size_t i = 0; i < count; i++)
-		code = exit_code_worse(code, stat_stream(command, store, names[i], as_json ? &json : NULL, i == 0));
+		code = exit_code_worse(code, stat_stream(command, store, names[i], as_json ? &json : NULL, i == 0 && command->operand_count));
 	if (as_json) {
 		json_close(&json, ']');
 		json_close(&json, '}');
@@ -114,7 +172,7 @@ static enum exit_code run_stat(struct command *command)
 const struct verb verb_stat = {
 	.name = "stat",
 	.operands = "STORE [STREAM]...",
-	.summary = "Shows all figures of the streams named, or of every stream.",
+	.summary = "Shows all figures of the streams named, or of the store and every stream.",
 	.options = options,
 	.operands_min = 1,
 	.operands_max = -1,

@@ -19,9 +19,12 @@ static enum exit_code sync_stream(struct command *command, struct wal_store *sto
 static enum exit_code run_sync(struct command *command)
 {
 	struct wal_store *store;
-	enum exit_code code = command_open_store(command, &store);
+	enum exit_code code;
 	int r;
 
+	if (command->operand_count)
+		command->on_mount.path = "STREAM";
+	code = command_open_store(command, &store);
 	if (code)
 		return code;
 	if (command->operand_count) {
@@ -38,6 +41,7 @@ const struct verb verb_sync = {
 	.name = "sync",
 	.operands = "STORE [STREAM]",
 	.summary = "Makes every entry of the stream, or of all streams, durable.",
+	.on_mount = { "sync", "" },
 	.operands_min = 1,
 	.operands_max = 2,
 	.writes = true,

@@ -2,13 +2,12 @@
 /* From arguments to a verb's run: options by table, help texts, opening and closing the store, and what is said when something fails. */
 #include <errno.h>
 #include <getopt.h>
-#include <limits.h>
-#include <mntent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "mounts.h"
 #include "text.h"
 #include "walctl.h"
 
@@ -302,7 +301,7 @@ static enum exit_code take_operands(struct command *command, int count, char **o
 
 enum exit_code command_run(const struct verb *verb, int argc, char **argv, FILE *out)
 {
-	struct command command = { .verb = verb, .out = out };
+	struct command command = { .verb = verb, .out = out, .on_mount = verb->on_mount };
 	struct option_table table = { 0 };
 	enum exit_code code = EXIT_SYSTEM;
 	bool help = false;
@@ -357,35 +356,54 @@ bool command_met_damage(struct command *command)
 	return damage;
 }
 
-/* Where the store is mounted: its path is the mount's source unless fsname was given. NULL if that is not to be found; free it. */
-static char *find_mountpoint(const char *store_path)
+/* The name of a process, "" if it is not to be seen. */
+static void read_process_name(pid_t pid, char name[64])
 {
-	char *path = realpath(store_path, NULL), *found = NULL, buf[PATH_MAX + 1024];
-	FILE *mounts = setmntent("/proc/self/mounts", "re");
-	struct mntent mount;
+	char path[64];
+	FILE *file;
 
-	while (path && mounts && !found && getmntent_r(mounts, &mount, buf, sizeof(buf))) {
-		if (!strcmp(mount.mnt_type, "fuse.walfs") && !strcmp(mount.mnt_fsname, path))
-			found = strdup(mount.mnt_dir);
-	}
-	if (mounts)
-		endmntent(mounts);
-	free(path);
-	return found;
+	name[0] = '\0';
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return;
+	if (!fgets(name, 64, file))
+		name[0] = '\0';
+	name[strcspn(name, "\n")] = '\0';
+	fclose(file);
 }
 
+static void say_open_by(const struct command *command, pid_t pid)
+{
+	char name[64];
+
+	if (pid <= 0) {
+		command_say(command, "open by another process");
+		return;
+	}
+	read_process_name(pid, name);
+	if (name[0])
+		command_say(command, "open by pid %d (%s)", (int)pid, name);
+	else
+		command_say(command, "open by pid %d", (int)pid);
+}
+
+/* Who has the store, and what to do instead. */
 static enum exit_code fail_busy(const struct command *command, pid_t pid)
 {
-	char *mountpoint = find_mountpoint(command->store_path);
+	const struct mount_way *way = &command->on_mount;
+	char *mountpoint = mounts_find(command->store_path), who[48] = "mounted";
 
+	if (!mountpoint) {
+		say_open_by(command, pid);
+		return EXIT_SYSTEM;
+	}
 	if (pid > 0)
-		command_say(command, "mounted or open by pid %d", (int)pid);
+		snprintf(who, sizeof(who), "mounted by pid %d", (int)pid);
+	if (way->command)
+		command_say(command, "%s on %s: use '%s %s%s%s'", who, mountpoint, way->command, mountpoint, way->path[0] ? "/" : "", way->path);
 	else
-		command_say(command, "mounted or open by another process");
-	if (mountpoint)
-		command_say(command, "it is mounted: use the files of the mount, and write to '%s/STREAM/new' to append", mountpoint);
-	else
-		command_say(command, "if it is mounted, use the files of the mount, and write to 'MOUNTPOINT/STREAM/new' to append");
+		command_say(command, "%s on %s: unmount it first with 'fusermount3 -u %s'", who, mountpoint, mountpoint);
 	free(mountpoint);
 	return EXIT_SYSTEM;
 }

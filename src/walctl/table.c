@@ -171,18 +171,24 @@ void json_text(struct json *json, const char *name, const char *text)
 	put_string(json->file, text);
 }
 
+void json_hex(struct json *json, const char *name, const void *bytes, size_t size)
+{
+	const unsigned char *p = bytes;
+
+	begin_value(json, name);
+	putc('"', json->file);
+	for (size_t i = 0; i < size; i++)
+		fprintf(json->file, "%02x", p[i]);
+	putc('"', json->file);
+}
+
 void json_name(struct json *json, const char *name, const char *bytes)
 {
+	char name_hex[64];
+
 	json_text(json, name, bytes);
 	if (text_is_utf8(bytes))
 		return;
-	putc(',', json->file);
-	if (json->depth <= 2)
-		fprintf(json->file, "\n%*s", (int)(2 * json->depth), "");
-	else
-		putc(' ', json->file);
-	fprintf(json->file, "\"%s_hex\": \"", name);
-	for (; *bytes; bytes++)
-		fprintf(json->file, "%02x", (unsigned char)*bytes);
-	putc('"', json->file);
+	snprintf(name_hex, sizeof(name_hex), "%s_hex", name);
+	json_hex(json, name_hex, bytes, strlen(bytes));
 }

@@ -46,6 +46,9 @@ void json_int(struct json *json, const char *name, int64_t value);
 void json_bool(struct json *json, const char *name, bool value);
 void json_text(struct json *json, const char *name, const char *text);
 
+/* Any bytes, in hexadecimal. */
+void json_hex(struct json *json, const char *name, const void *bytes, size_t size);
+
 /*
  * A name of any bytes. As it is if it is UTF-8. Otherwise each byte that is not part of UTF-8 becomes the four characters \xHH, and a second member NAME_hex
  * holds all the bytes in hexadecimal: so the text is always valid, and where it is not exact, the second member is.

@@ -61,11 +61,11 @@ size_t text_width(const char *text)
 }
 
 /* C1 controls (U+0080 to U+009F) drive terminals as C0 does. */
-static bool is_control(const char *p)
+bool text_is_control(const char *text)
 {
-	unsigned char first = (unsigned char)p[0];
+	unsigned char first = (unsigned char)text[0];
 
-	return first < 0x20 || first == 0x7f || (first == 0xc2 && (unsigned char)p[1] < 0xa0);
+	return first < 0x20 || first == 0x7f || (first == 0xc2 && (unsigned char)text[1] < 0xa0);
 }
 
 char *text_escape(char buf[TEXT_NAME_MAX], const char *name)
@@ -76,7 +76,7 @@ char *text_escape(char buf[TEXT_NAME_MAX], const char *name)
 		char piece[4 * 4 + 1];
 		size_t length = text_utf8_length(name), piece_length = 0;
 
-		if (length && !is_control(name)) {
+		if (length && !text_is_control(name)) {
 			if (*name == '\\')
 				piece[piece_length++] = '\\';
 			memcpy(piece + piece_length, name, length);

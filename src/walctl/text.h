@@ -18,6 +18,9 @@ size_t text_utf8_length(const char *text);
 
 bool text_is_utf8(const char *text);
 
+/* Whether the character at `text` is a control character: U+0000 to U+001F, U+007F to U+009F. */
+bool text_is_control(const char *text);
+
 /* How many columns of a terminal it takes, counting a character as one. */
 size_t text_width(const char *text);
 

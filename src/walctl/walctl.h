@@ -32,17 +32,25 @@ enum { VERB_OPTIONS_MAX = 8 };
 
 struct command;
 
+/* How something is done through the files of a mount: `command`, then a path below the mount point. */
+struct mount_way {
+	const char *command; /* NULL: not at all */
+	const char *path;    /* "": the mount point itself */
+};
+
 struct verb {
-	const char *name;
+	const char *name; /* one word or two */
 	const char *operands; /* as the synopsis shows them */
 	const char *summary;
 	const struct verb_option *options; /* may be NULL */
 	int operands_min, operands_max;	   /* the store counts; max -1: any number */
+	struct mount_way on_mount;	   /* told when a mount has the store */
 	bool writes;			   /* opens the store for writing; others work on a mounted store too */
 	enum exit_code (*run)(struct command *command);
 };
 
-extern const struct verb verb_init, verb_ls, verb_stat, verb_append, verb_cat, verb_rotate, verb_sync, verb_verify, verb_repair;
+extern const struct verb verb_init, verb_ls, verb_stat, verb_append, verb_cat, verb_rotate, verb_sync, verb_prune, verb_route, verb_verify, verb_repair;
+extern const struct verb verb_checkpoint_create, verb_checkpoint_show, verb_checkpoint_list, verb_checkpoint_rm, verb_checkpoint_compact;
 
 /* What the library reports while a store is open, from any thread. */
 struct command_log {
@@ -61,6 +69,7 @@ struct command {
 	int operand_count;
 	struct wal_options options;
 	struct command_log log;
+	struct mount_way on_mount; /* the verb's, unless it knows better from its options */
 	const char *given[VERB_OPTIONS_MAX]; /* the option's value, "" for a flag, NULL if it was not given */
 };
 

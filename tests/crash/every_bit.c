@@ -2,7 +2,8 @@
 /*
  * A small store of several segments, one bit of it flipped, opened and read in every way: what is served must be right, what cannot be must be -EBADMSG, and a flip must not
  * make any entry unreadable but those of the frame it is in. The same with the names of its files. With a store that was closed, with one as a crash leaves it, whose active
- * segment has no sidecar, and with one that has no sidecars at all. Some entries hold whole valid frames, which must never be taken for frames of the stream.
+ * segment has no sidecar, and with one that has no sidecars at all. Some entries hold whole valid frames, which must never be taken for frames of the stream. The store has
+ * checkpoints: a flip in checkpoints.log may cost the one whose record it is in, one in HEAD none.
  *
  *	WALFS_EVERY_BIT=1	really all bits: else those of payloads and of unused parts of sidecars are sampled
  *	WALFS_TEST_SEED		which of them
@@ -31,10 +32,17 @@ enum {
 	STREAMS = 2,
 	ENTRIES_MAX = 64,
 	ENTRY_MAX = 512,
+	CHECKPOINTS = 3,
 	VIOLATIONS_PRINTED = 10,
 };
 
 static const char *const stream_names[STREAMS] = { "s", "t" };
+
+/* One begins as a record does. */
+static const struct {
+	const char *bytes;
+	size_t size;
+} checkpoint_ids[CHECKPOINTS] = { { "first", 5 }, { "CKPT\0\1", 6 }, { "z", 1 } };
 
 static const char *const kind_names[] = { "", "crashed ", "bare " };
 
@@ -50,6 +58,8 @@ struct toll {
 	uint64_t end;
 	bool last_frame; /* of the active segment: a torn end, as far as anyone can tell */
 	bool any;	 /* a name of the stream's was changed: nothing is promised but that what is served is right */
+	unsigned checkpoints; /* bit i: checkpoint i may be gone */
+	bool head;	      /* the latest may be another one */
 };
 
 struct bits {
@@ -61,10 +71,13 @@ struct bits {
 	struct entry entries[STREAMS][ENTRIES_MAX];
 	uint64_t count[STREAMS];
 	uint64_t active[STREAMS]; /* first id of the active segment */
+	uint64_t cuts[CHECKPOINTS][STREAMS];
+	size_t record_ends[CHECKPOINTS]; /* in checkpoints.log */
 	struct logged logged;
 	/* what came of them */
 	uint64_t flips;
 	uint64_t with_loss;
+	uint64_t checkpoints_lost;
 	uint64_t read_only;
 	uint64_t cut;
 	uint64_t refused;
@@ -188,6 +201,18 @@ static void remove_sidecars(struct bits *b, unsigned stream)
 	sys->close(sys, root);
 }
 
+static struct memfs_node *log_of(struct bits *b)
+{
+	return memfs_find(&b->good, (unsigned)memfs_lookup(&b->good, MEMFS_ROOT, STORE_NAME), "checkpoints.log");
+}
+
+static void make_checkpoint(struct bits *b, struct wal_store *store, unsigned number)
+{
+	assert_int_equal(wal_checkpoint_create(store, checkpoint_ids[number].bytes, checkpoint_ids[number].size, 0, NULL), 0);
+	memcpy(b->cuts[number], b->count, sizeof b->cuts[number]);
+	b->record_ends[number] = log_of(b)->size;
+}
+
 static void build(struct bits *b)
 {
 	struct wal_options opts = make_options();
@@ -195,6 +220,7 @@ static void build(struct bits *b)
 	struct wal_stream *st;
 
 	assert_int_equal(store_open(&b->good.sys, STORE, &opts, &store, NULL), 0);
+	make_checkpoint(b, store, 0);
 	for (unsigned s = 0; s < STREAMS; s++) {
 		assert_int_equal(wal_stream_open(store, stream_names[s], WAL_CREATE, &st, NULL), 0);
 		if (s == 0) {
@@ -204,6 +230,7 @@ static void build(struct bits *b)
 			append(b, st, s, 11, RANDOM);
 		}
 		wal_stream_close(st);
+		make_checkpoint(b, store, 1 + s);
 	}
 	memfs_set_dead(&b->good, b->kind == CRASHED);
 	wal_store_close(store);
@@ -403,6 +430,85 @@ static bool check_stream(struct bits *b, struct wal_store *store, unsigned strea
 	return good;
 }
 
+/* Checkpoint `number` has its cut: of the streams that were there when it was made. */
+static bool check_checkpoint(struct bits *b, struct wal_store *store, unsigned number)
+{
+	struct wal_checkpoint *c;
+	int result = wal_checkpoint_load(store, checkpoint_ids[number].bytes, checkpoint_ids[number].size, &c);
+
+	if (result != 0)
+		return violated(b, "checkpoint %u is listed and does not load: %s", number, wal_strerror(result));
+	bool good = c->cut_count == number;
+	for (unsigned s = 0; s < number && good; s++)
+		good = strcmp(c->cuts[s].stream, stream_names[s]) == 0 && c->cuts[s].next_id == b->cuts[number][s];
+	free(c);
+	return good || violated(b, "checkpoint %u is there and is not as it was made", number);
+}
+
+static int checkpoint_number(const struct wal_checkpoint *c)
+{
+	for (unsigned i = 0; i < CHECKPOINTS; i++) {
+		if (c->id_size == checkpoint_ids[i].size && memcmp(c->id, checkpoint_ids[i].bytes, c->id_size) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+static bool check_latest(struct bits *b, struct wal_store *store, const struct toll *toll, int newest)
+{
+	struct wal_checkpoint *c;
+	int result = wal_checkpoint_latest(store, &c);
+
+	if (newest < 0)
+		return result == WAL_NOT_FOUND || violated(b, "there is no checkpoint, and the latest is: %s", wal_strerror(result));
+	if (result != 0)
+		return violated(b, "the latest checkpoint: %s", wal_strerror(result));
+	int number = checkpoint_number(c);
+	free(c);
+	return number == newest || (number >= 0 && toll->head) || violated(b, "the latest is checkpoint %d, not %d", number, newest);
+}
+
+static bool check_checkpoints(struct bits *b, struct wal_store *store, const struct toll *toll)
+{
+	struct wal_checkpoint *list;
+	size_t count, at = 0;
+	int newest = -1;
+	bool good = true;
+
+	assert_int_equal(wal_checkpoint_list(store, &list, &count), 0);
+	for (unsigned i = 0; i < CHECKPOINTS && good; i++) {
+		if (at < count && checkpoint_number(&list[at]) == (int)i) {
+			good = check_checkpoint(b, store, i);
+			newest = (int)i;
+			at++;
+		} else if (toll->checkpoints & 1u << i) {
+			b->checkpoints_lost++;
+		} else {
+			good = violated(b, "checkpoint %u is gone", i);
+		}
+	}
+	if (good && at < count)
+		good = violated(b, "there is a checkpoint that nobody made");
+	free(list);
+	return good && check_latest(b, store, toll, newest);
+}
+
+/* That it goes on: and finds it again. */
+static bool check_checkpoints_go_on(struct bits *b, struct wal_store *store)
+{
+	struct wal_checkpoint *c;
+	struct wal_error err;
+
+	if (wal_checkpoint_create(store, "more", 4, 0, &err) != 0)
+		return violated(b, "no checkpoint can be made: %s", err.message);
+	int result = wal_checkpoint_latest(store, &c);
+	if (result != 0)
+		return violated(b, "a checkpoint was made, and the latest is: %s", wal_strerror(result));
+	bool good = c->id_size == 4 && memcmp(c->id, "more", 4) == 0;
+	free(c);
+	return good || violated(b, "a checkpoint was made, and is not the latest");
+}
+
 /* Opens sim->disk as it is and reads all of it. */
 static bool check_disk(struct bits *b, const struct toll *toll)
 {
@@ -422,6 +528,10 @@ static bool check_disk(struct bits *b, const struct toll *toll)
 	bool good = true;
 	for (unsigned s = 0; s < STREAMS && good; s++)
 		good = check_stream(b, store, s, toll);
+	good = good && check_checkpoints(b, store, toll);
+	/* A damaged stream can't be synced. */
+	if (good && !opts.ro && toll->checkpoints | toll->head)
+		good = check_checkpoints_go_on(b, store);
 	result = wal_store_close(store);
 	if (good && result != 0)
 		good = violated(b, "closing: %s", wal_strerror(result));
@@ -502,11 +612,22 @@ static unsigned density(const struct bits *b, const char *name, const struct mem
 	return 8;
 }
 
+/* In a file of the root. */
+static struct toll toll_in_root(const struct bits *b, const char *name, size_t at)
+{
+	struct toll toll = { .stream = -1, .head = strcmp(name, "HEAD") == 0 };
+
+	for (unsigned i = 0; strcmp(name, "checkpoints.log") == 0 && toll.checkpoints == 0 && i < CHECKPOINTS; i++)
+		toll.checkpoints = at < b->record_ends[i] ? 1u << i : 0;
+	return toll;
+}
+
 static void flip_bits_of(struct bits *b, int stream, const char *name, unsigned number)
 {
 	const struct memfs_node *file = &b->good.nodes[number];
 	size_t size = file->size;
 	uint64_t id = 0, flips = b->flips, loss = b->with_loss, read_only = b->read_only, cut = b->cut, violations = b->violations;
+	uint64_t lost = b->checkpoints_lost;
 	bool segment = name_is_segment(name, &id);
 
 	/* Of the space allocated ahead a little. */
@@ -514,7 +635,7 @@ static void flip_bits_of(struct bits *b, int stream, const char *name, unsigned 
 		size--;
 	size = segment && size + 40 < file->size ? size + 40 : size;
 	for (size_t at = 0; at < size; at++) {
-		struct toll toll = segment ? toll_of(b, stream, file, id, at) : (struct toll){ .stream = -1 };
+		struct toll toll = segment ? toll_of(b, stream, file, id, at) : toll_in_root(b, stream < 0 ? name : "", at);
 		unsigned bits = density(b, name, file, at), skip = (unsigned)random_below(&b->random, 8);
 
 		for (unsigned i = 0; i < bits; i++) {
@@ -525,7 +646,11 @@ static void flip_bits_of(struct bits *b, int stream, const char *name, unsigned 
 			try_disk(b, &toll, "%s%s/%s, byte %zu, bit %u", kind_names[b->kind], stream < 0 ? "" : stream_names[stream], name, at, bit);
 		}
 	}
-	print_message("# %s%s/%s: %" PRIu64 " flips: %" PRIu64 " cost entries of their frame, %" PRIu64 " left the stream read-only, %" PRIu64
+	if (stream < 0)
+		print_message("# %s%s: %" PRIu64 " flips, %" PRIu64 " cost the checkpoint whose record they are in\n", kind_names[b->kind], name, b->flips - flips,
+			      b->checkpoints_lost - lost);
+	else
+		print_message("# %s%s/%s: %" PRIu64 " flips: %" PRIu64 " cost entries of their frame, %" PRIu64 " left the stream read-only, %" PRIu64
 		      " cut the last frame off, %" PRIu64 " violations\n",
 		      kind_names[b->kind], stream < 0 ? "" : stream_names[stream], name, b->flips - flips, b->with_loss - loss, b->read_only - read_only, b->cut - cut,
 		      b->violations - violations);
@@ -619,7 +744,7 @@ static bool rename_in(struct bits *b, int stream, const char *name, const char *
 /* One bit of a file's name: it may be anything then. Entries may be missing, none may be wrong, and nothing outside of the stream may suffer. */
 static void flip_bits_of_name(struct bits *b, int stream, const char *name, unsigned number)
 {
-	const struct toll toll = { .stream = stream, .any = true };
+	const struct toll toll = { .stream = stream, .any = true, .checkpoints = stream < 0 ? (1u << CHECKPOINTS) - 1 : 0, .head = true };
 	char other[NAME_SEGMENT_MAX];
 
 	(void)number;

@@ -97,6 +97,12 @@ void memfs_set_recovering(struct memfs *fs, bool recovering)
 	fs->recovering = recovering;
 }
 
+void memfs_set_checkpointing(struct memfs *fs, bool checkpointing)
+{
+	LOCKED_SCOPE(&fs->lock);
+	fs->checkpointing = checkpointing;
+}
+
 /* ---- Nodes ---- */
 
 static void forget_names(struct memfs_node *node)
@@ -218,7 +224,7 @@ void memfs_reset(struct memfs *fs)
 	fs->clock = CLOCK_START;
 	fs->trace = NULL;
 	fs->breakage = 0;
-	fs->recovering = fs->dead = false;
+	fs->recovering = fs->checkpointing = fs->dead = false;
 	memfs_make_node(fs, true);
 }
 
@@ -409,6 +415,12 @@ static bool ends_with(const char *name, const char *suffix)
 	return n >= m && strcmp(name + n - m, suffix) == 0;
 }
 
+/* segments.idx, head.state, and what is about to replace them. */
+static bool is_small(const char *name)
+{
+	return strncmp(name, "segments.idx", 12) == 0 || strncmp(name, "head.state", 10) == 0;
+}
+
 /* Whether the broken disk leaves this sync out. */
 static bool is_left_out(const struct memfs *fs, const struct memfs_node *node, bool data_only)
 {
@@ -421,7 +433,13 @@ static bool is_left_out(const struct memfs *fs, const struct memfs_node *node, b
 		return true;
 	if (!data_only && (b & BREAK_SEGMENT_FSYNC) && ends_with(name, ".wal"))
 		return true;
-	if ((b & BREAK_SMALL_SYNC) && (ends_with(name, ".tmp") || strcmp(name, "segments.idx") == 0 || strcmp(name, "head.state") == 0))
+	if ((b & BREAK_SMALL_SYNC) && is_small(name))
+		return true;
+	if ((b & BREAK_CUT_SYNC) && fs->checkpointing && ends_with(name, ".wal"))
+		return true;
+	if ((b & BREAK_CKPTLOG_SYNC) && strncmp(name, "checkpoints.log", 15) == 0)
+		return true;
+	if ((b & BREAK_HEAD_SYNC) && strcmp(name, "HEAD.tmp") == 0)
 		return true;
 	if ((b & BREAK_LOCK_SYNC) && strcmp(name, "LOCK") == 0)
 		return true;
@@ -445,7 +463,7 @@ static int sync_node(struct memfs *fs, int fd, bool data_only)
 		return -EIO;
 	if (is_left_out(fs, node, data_only))
 		return 0;
-	if ((fs->breakage & BREAK_RENAME_FIRST) && ends_with(node->last_name, ".tmp"))
+	if ((fs->breakage & BREAK_RENAME_FIRST) && is_small(node->last_name) && ends_with(node->last_name, ".tmp"))
 		node->owes_sync = true;
 	else
 		record_sync(fs, fd_of(fs, fd)->node, data_only);

@@ -55,13 +55,16 @@ void trace_release(struct trace *trace);
 enum memfs_breakage {
 	BREAK_FDATASYNC = 1 << 0,	/* every fdatasync is left out */
 	BREAK_DIR_FSYNC = 1 << 1,	/* every fsync of a directory */
-	BREAK_SMALL_SYNC = 1 << 2,	/* every sync of segments.idx, head.state and *.tmp */
-	BREAK_RENAME_FIRST = 1 << 3,	/* *.tmp is synced only after it has been renamed */
+	BREAK_SMALL_SYNC = 1 << 2,	/* every sync of segments.idx, head.state and their *.tmp */
+	BREAK_RENAME_FIRST = 1 << 3,	/* these *.tmp are synced only after they have been renamed */
 	BREAK_SYNC_EARLY = 1 << 4,	/* an fdatasync does not cover the write just before it: as if they had been swapped */
 	BREAK_SEGMENT_FSYNC = 1 << 5,	/* every fsync (not fdatasync) of *.wal */
 	BREAK_TORN_SYNC = 1 << 6,	/* every sync of *.torn.* */
 	BREAK_RECOVERY_SYNC = 1 << 7,	/* every fdatasync while a store is opened */
 	BREAK_LOCK_SYNC = 1 << 8,	/* every sync of LOCK */
+	BREAK_CUT_SYNC = 1 << 9,	/* every sync of *.wal while a checkpoint is made */
+	BREAK_CKPTLOG_SYNC = 1 << 10,	/* every sync of checkpoints.log and its *.tmp */
+	BREAK_HEAD_SYNC = 1 << 11,	/* every sync of HEAD.tmp */
 };
 
 /* ---- The file system ---- */
@@ -107,6 +110,7 @@ struct memfs {
 	uint64_t changes; /* calls that changed anything */
 	int64_t clock;
 	bool recovering;
+	bool checkpointing;
 	bool dead;
 	/* the user's, to be set while nothing is under way */
 	struct trace *trace; /* NULL: nothing is written down */
@@ -134,6 +138,8 @@ int memfs_lookup(struct memfs *fs, unsigned dir, const char *name);
 void memfs_set_dead(struct memfs *fs, bool dead);
 /* While a store is being opened: what BREAK_RECOVERY_SYNC concerns. */
 void memfs_set_recovering(struct memfs *fs, bool recovering);
+/* While a checkpoint is being made: what BREAK_CUT_SYNC concerns. */
+void memfs_set_checkpointing(struct memfs *fs, bool checkpointing);
 
 /* Puts a TRACE_NOTE with these three numbers (node, child, size) into the trace, if there is one. Any thread. */
 void memfs_note(struct memfs *fs, unsigned what, unsigned which, uint64_t value);

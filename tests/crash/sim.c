@@ -10,6 +10,7 @@
  *
  *	WALFS_TEST_SEED		another seed; the one in use is printed
  *	WALFS_CRASH_STATES	how many random states (default 8000)
+ *	WALFS_TEST_ONLY		only tests whose name matches this (*, ?)
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "frame.h"
 #include "names.h"
 #include "powercut.h"
@@ -46,6 +48,7 @@ struct sim {
 	/* what is being tried */
 	struct random random;
 	struct workload *w;
+	unsigned version_count; /* of its checkpoints */
 	struct memfs disk;   /* the state that is looked at */
 	struct memfs before; /* a copy of it, if the power is to be cut again */
 	struct trace again;  /* what was done to it since */
@@ -120,18 +123,18 @@ static void read_tail(struct tail *tail, const struct memfs_node *file, uint64_t
 	memcpy(tail->bytes, file->data + tail->offset, tail->size);
 }
 
-static struct memfs_node *stream_dir(struct memfs *fs, unsigned slot)
+static struct memfs_node *stream_dir(struct memfs *fs, const char *name)
 {
 	int store = memfs_lookup(fs, MEMFS_ROOT, STORE_NAME);
 
-	return store < 0 ? NULL : memfs_find(fs, (unsigned)store, slot_names[slot]);
+	return store < 0 ? NULL : memfs_find(fs, (unsigned)store, name);
 }
 
 /* Of the last two segment files of each stream: the very last may be an empty one that is not in use yet. */
 static void read_tails(struct sim *sim)
 {
 	for (unsigned slot = 0; slot < SLOTS; slot++) {
-		const struct memfs_node *dir = stream_dir(&sim->disk, slot);
+		const struct memfs_node *dir = stream_dir(&sim->disk, slot_name(sim->w, slot));
 		uint64_t last[TAILS] = { UINT64_MAX, UINT64_MAX }, id;
 		const struct memfs_node *file[TAILS] = { NULL, NULL };
 
@@ -159,7 +162,7 @@ static void read_tails(struct sim *sim)
 
 static bool is_kept(struct sim *sim, unsigned slot, const struct tail *tail)
 {
-	const struct memfs_node *dir = stream_dir(&sim->disk, slot);
+	const struct memfs_node *dir = stream_dir(&sim->disk, slot_name(sim->w, slot));
 
 	for (size_t i = 0; dir && i < dir->name_count; i++) {
 		const struct memfs_node *file = &sim->disk.nodes[dir->names[i].node];
@@ -187,16 +190,16 @@ static bool check_entry(struct sim *sim, const struct expected_slot *x, unsigned
 	if (id >= x->probed) {
 		want_size = probe_content(slot, id, probe);
 	} else {
-		want = sim->w->slots[slot].entries[id].data;
-		want_size = sim->w->slots[slot].entries[id].size;
+		want = sim->w->slots[slot].entries[x->base + id].data;
+		want_size = sim->w->slots[slot].entries[x->base + id].size;
 	}
 	if (size != want_size || (size > 0 && memcmp(data, want, size) != 0))
-		return violated(sim, "entry %" PRIu64 " of '%s' has %zu bytes '%.*s', submitted were %zu '%.*s'", id, slot_names[slot], size,
+		return violated(sim, "entry %" PRIu64 " of '%s' has %zu bytes '%.*s', submitted were %zu '%.*s'", id, slot_name(sim->w, slot), size,
 				(int)(size < 40 ? size : 40), (const char *)data, want_size, (int)(want_size < 40 ? want_size : 40), (const char *)want);
 	return true;
 }
 
-static bool check_entries(struct sim *sim, struct wal_stream *st, const struct expected_slot *x, unsigned slot, uint64_t next)
+static bool check_entries(struct sim *sim, struct wal_stream *st, const struct expected_slot *x, unsigned slot, uint64_t first, uint64_t next)
 {
 	struct wal_iter *it;
 	struct wal_entry e;
@@ -206,25 +209,27 @@ static bool check_entries(struct sim *sim, struct wal_stream *st, const struct e
 	bool good = true;
 
 	assert_int_equal(wal_iter_new(st, 0, &it), 0);
-	for (uint64_t id = 0; id < next && good; id++) {
+	for (uint64_t id = first; id < next && good; id++) {
 		int result = wal_iter_next(it, &e);
 
 		if (result != 0 || e.id != id)
-			good = violated(sim, "iterating '%s' at %" PRIu64 ": %s", slot_names[slot], id, wal_strerror(result));
+			good = violated(sim, "iterating '%s' at %" PRIu64 ": %s", slot_name(sim->w, slot), id, wal_strerror(result));
 		else if (e.time_ns <= time)
-			good = violated(sim, "entry %" PRIu64 " of '%s' is not later than the one before it", id, slot_names[slot]);
+			good = violated(sim, "entry %" PRIu64 " of '%s' is not later than the one before it", id, slot_name(sim->w, slot));
 		else
 			good = check_entry(sim, x, slot, id, e.data, e.size);
 		time = good ? e.time_ns : 0;
 	}
 	if (good && wal_iter_next(it, &e) != WAL_END)
-		good = violated(sim, "iterating '%s' goes on behind its end %" PRIu64, slot_names[slot], next);
+		good = violated(sim, "iterating '%s' goes on behind its end %" PRIu64, slot_name(sim->w, slot), next);
 	wal_iter_free(it);
-	for (uint64_t id = next > 3 ? next - 3 : 0; id < next && good; id++) {
+	if (good && first > 0 && (wal_stream_get(st, first - 1, &buf) != WAL_PRUNED || wal_stream_lookup(st, 0, &info) != WAL_PRUNED))
+		good = violated(sim, "what is pruned of '%s' below %" PRIu64 " is not said to be", slot_name(sim->w, slot), first);
+	for (uint64_t id = next > first + 3 ? next - 3 : first; id < next && good; id++) {
 		int result = wal_stream_get(st, id, &buf);
 
 		if (result != 0 || wal_stream_lookup(st, id, &info) != 0 || info.size != buf.size)
-			good = violated(sim, "entry %" PRIu64 " of '%s': %s", id, slot_names[slot], wal_strerror(result));
+			good = violated(sim, "entry %" PRIu64 " of '%s': %s", id, slot_name(sim->w, slot), wal_strerror(result));
 		else
 			good = check_entry(sim, x, slot, id, buf.data, buf.size);
 	}
@@ -241,27 +246,27 @@ static bool check_tail(struct sim *sim, const struct wal_stream_stat *stat, unsi
 			tail = &sim->tails[slot][t];
 	}
 	if (!tail && stat->tail != WAL_TAIL_CLEAN)
-		return violated(sim, "'%s' reports a torn tail at %" PRIu64 " where there is none", slot_names[slot], stat->tail_offset);
+		return violated(sim, "'%s' reports a torn tail at %" PRIu64 " where there is none", slot_name(sim->w, slot), stat->tail_offset);
 	if (!tail)
 		return true;
 	sim->truncated++;
 	if (stat->tail != WAL_TAIL_TRUNCATED || stat->tail_offset != tail->offset || stat->tail_bytes != tail->size)
-		return violated(sim, "'%s' reports tail %d at %" PRIu64 ", %" PRIu64 " bytes; it is torn at %" PRIu64 ", %zu bytes", slot_names[slot],
+		return violated(sim, "'%s' reports tail %d at %" PRIu64 ", %" PRIu64 " bytes; it is torn at %" PRIu64 ", %zu bytes", slot_name(sim->w, slot),
 				stat->tail, stat->tail_offset, stat->tail_bytes, tail->offset, tail->size);
 	return true;
 }
 
-/* The batch that holds the entries on both sides of `next` is not whole. */
-static bool splits_batch(const struct sim *sim, const struct expected_slot *x, unsigned slot, uint64_t next)
+/* The batch that holds the entries on both sides of `id` is not whole. */
+static bool splits_batch(const struct sim *sim, const struct expected_slot *x, unsigned slot, uint64_t id)
 {
 	const struct slot *s = &sim->w->slots[slot];
 
-	return next > 0 && next <= x->probed && next < s->count && s->entries[next].batch_first < next;
+	return id > 0 && id < x->probed && id < x->submitted && s->entries[x->base + id].batch_first < id;
 }
 
 static bool check_stream(struct sim *sim, struct wal_stream *st, const struct expected_slot *x, unsigned slot, bool first_open, uint64_t *ret_next)
 {
-	const char *name = slot_names[slot];
+	const char *name = slot_name(sim->w, slot);
 	struct wal_stream_stat stat;
 	int result = wal_stream_stat(st, &stat);
 
@@ -269,13 +274,16 @@ static bool check_stream(struct sim *sim, struct wal_stream *st, const struct ex
 		return violated(sim, "'%s' has no figures: %s", name, wal_strerror(result));
 	if (stat.health != WAL_HEALTHY)
 		return violated(sim, "'%s' is not healthy after a power cut: %s", name, stat.reason);
-	if (stat.first_id != 0 || stat.next_id < x->durable || stat.next_id > x->submitted)
+	if (stat.next_id < x->durable || stat.next_id > x->submitted)
 		return violated(sim, "'%s' holds %" PRIu64 " to %" PRIu64 "; durable were %" PRIu64 ", submitted %" PRIu64, name, stat.first_id,
 				stat.next_id, x->durable, x->submitted);
-	if (splits_batch(sim, x, slot, stat.next_id))
-		return violated(sim, "'%s' ends at %" PRIu64 " in the middle of a batch", name, stat.next_id);
+	if (stat.first_id < x->first_min || stat.first_id > x->first_max)
+		return violated(sim, "'%s' holds %" PRIu64 " to %" PRIu64 "; pruned was what is below %" PRIu64 ", and no more than what is below %" PRIu64, name,
+				stat.first_id, stat.next_id, x->first_min, x->first_max);
+	if (splits_batch(sim, x, slot, stat.next_id) || splits_batch(sim, x, slot, stat.first_id))
+		return violated(sim, "'%s' holds %" PRIu64 " to %" PRIu64 ", that is a part of a batch", name, stat.first_id, stat.next_id);
 	*ret_next = stat.next_id;
-	return check_tail(sim, &stat, slot, first_open) && check_entries(sim, st, x, slot, stat.next_id);
+	return check_tail(sim, &stat, slot, first_open) && check_entries(sim, st, x, slot, stat.first_id, stat.next_id);
 }
 
 static bool check_names(struct sim *sim, struct wal_store *store, const struct expected *x)
@@ -288,15 +296,26 @@ static bool check_names(struct sim *sim, struct wal_store *store, const struct e
 		bool listed = false;
 
 		for (size_t i = 0; i < count; i++)
-			listed |= strcmp(names[i], slot_names[slot]) == 0;
+			listed |= strcmp(names[i], slot_name(sim->w, slot)) == 0;
 		known += listed;
 		if (listed != (x->slots[slot].exists == THERE) && x->slots[slot].exists != MAYBE)
-			violated(sim, "stream '%s' is %s", slot_names[slot], listed ? "there, and had been deleted" : "gone");
+			violated(sim, "stream '%s' is %s", slot_name(sim->w, slot), listed ? "there, and had been deleted" : "gone");
 	}
 	if (known != count)
 		violated(sim, "there is a stream that nobody made");
 	free(names);
 	return !sim->why[0];
+}
+
+/* Looks at the checkpoints: *ret_found is which of those that may be there are. */
+static bool check_cuts(struct sim *sim, struct wal_store *store, const struct expected *x, struct cut_state *ret_found)
+{
+	const char *names[SLOTS];
+	char why[CUT_WHY_BYTES];
+
+	for (unsigned slot = 0; slot < SLOTS; slot++)
+		names[slot] = slot_name(sim->w, slot);
+	return cuts_check(store, names, &sim->w->versions, &x->cuts, &x->cuts_next, ret_found, why) || violated(sim, "%s", why);
 }
 
 static struct wal_store *open_state(struct sim *sim, bool read_only, int *ret_result)
@@ -309,7 +328,9 @@ static struct wal_store *open_state(struct sim *sim, bool read_only, int *ret_re
 	opts.log = logged_write;
 	opts.log_arg = &sim->logged;
 	*ret_result = store_open(&sim->disk.sys, STORE_PATH, &opts, &store, &err);
-	if (*ret_result < 0 && (!read_only || *ret_result != -ENOENT))
+	/* Of a store whose making was interrupted. */
+	bool unfinished = *ret_result == -ENOENT || (*ret_result == -EINVAL && sim->w->sharded);
+	if (*ret_result < 0 && (!read_only || !unfinished))
 		violated(sim, "the store cannot be opened%s: %s", read_only ? " read-only" : "", err.message);
 	return store;
 }
@@ -329,6 +350,7 @@ static bool close_state(struct sim *sim, struct wal_store *store)
 static bool check_read_only(struct sim *sim, const struct expected *x)
 {
 	uint64_t changes = sim->disk.changes, next;
+	struct cut_state found;
 	int result;
 	struct wal_store *store = open_state(sim, true, &result);
 
@@ -339,11 +361,11 @@ static bool check_read_only(struct sim *sim, const struct expected *x)
 		}
 		return !sim->why[0];
 	}
-	bool good = check_names(sim, store, x);
+	bool good = check_names(sim, store, x) && check_cuts(sim, store, x, &found);
 	for (unsigned slot = 0; slot < SLOTS && good; slot++) {
 		struct wal_stream *st;
 
-		if (wal_stream_open(store, slot_names[slot], 0, &st, NULL) != 0)
+		if (wal_stream_open(store, slot_name(sim->w, slot), 0, &st, NULL) != 0)
 			continue;
 		good = check_stream(sim, st, &x->slots[slot], slot, true, &next);
 		wal_stream_close(st);
@@ -352,6 +374,13 @@ static bool check_read_only(struct sim *sim, const struct expected *x)
 	if (good && sim->disk.changes != changes)
 		return violated(sim, "opening read-only changed something");
 	return good;
+}
+
+/* Something is done to the disk that is looked at: that is noted for a second power cut, and holds from here on. */
+static void say(struct sim *sim, struct expected *x, enum note what, unsigned slot, uint64_t value)
+{
+	memfs_note(&sim->disk, what, slot, value);
+	expected_step(x, &(struct trace_event){ .kind = TRACE_NOTE, .node = what, .child = slot, .size = value });
 }
 
 /* One stream of a store just opened: what it holds, and that it goes on. */
@@ -365,43 +394,153 @@ static bool try_stream(struct sim *sim, struct wal_store *store, struct expected
 
 	if (s->exists == GONE && first_open && random_below(&sim->random, 4) > 0)
 		return true;
-	if (wal_stream_open(store, slot_names[slot], 0, &st, &err) == -ENOENT) {
+	if (wal_stream_open(store, slot_name(sim->w, slot), 0, &st, &err) == -ENOENT) {
+		if (sim->w->sharded)
+			return violated(sim, "'%s' is missing", slot_name(sim->w, slot));
 		if (!first_open)
 			return true;
-		memfs_note(&sim->disk, NOTE_CREATING, slot, 0);
-		s->exists = MAYBE;
-		if (wal_stream_open(store, slot_names[slot], WAL_CREATE, &st, &err) != 0)
-			return violated(sim, "stream '%s' cannot be made: %s", slot_names[slot], err.message);
+		say(sim, x, NOTE_CREATING, slot, 0);
+		if (wal_stream_open(store, slot_name(sim->w, slot), WAL_CREATE, &st, &err) != 0)
+			return violated(sim, "stream '%s' cannot be made: %s", slot_name(sim->w, slot), err.message);
 	}
 	bool good = check_stream(sim, st, s, slot, first_open, &next);
 	if (good && first_open) {
 		size_t size = probe_content(slot, next, probe);
 
-		memfs_note(&sim->disk, NOTE_FOUND, slot, next);
-		memfs_note(&sim->disk, NOTE_PROBED, slot, next);
+		say(sim, x, NOTE_FOUND, slot, next);
+		say(sim, x, NOTE_PROBED, slot, next);
 		int result = wal_stream_append(st, probe, size, WAL_DURABLE, &id);
 		if (result != 0 || id != next)
-			good = violated(sim, "appending to '%s': %s, id %" PRIu64 ", expected %" PRIu64, slot_names[slot], wal_strerror(result), id, next);
-		memfs_note(&sim->disk, NOTE_DURABLE, slot, next + 1);
-		s->exists = THERE;
-		s->probed = s->probed < next ? s->probed : next;
-		s->durable = s->submitted = next + 1;
+			good = violated(sim, "appending to '%s': %s, id %" PRIu64 ", expected %" PRIu64, slot_name(sim->w, slot), wal_strerror(result), id, next);
+		say(sim, x, NOTE_DURABLE, slot, next + 1);
 	}
 	wal_stream_close(st);
 	return good;
 }
 
+/* That prunes go on: to anywhere, or of all there is. */
+static bool probe_prune(struct sim *sim, struct wal_store *store, struct expected *x, unsigned slot)
+{
+	uint64_t first, next, limit, now_first, now_next;
+	struct wal_stream *st;
+	bool all = random_below(&sim->random, 2);
+
+	if (wal_stream_open(store, slot_name(sim->w, slot), 0, &st, NULL) != 0)
+		return true;
+	wal_stream_bounds(st, &first, &next, NULL);
+	limit = all ? next : random_below(&sim->random, next + 2);
+	int result = all ? wal_stream_rotate(st) : 0;
+	say(sim, x, NOTE_PRUNING, slot, limit);
+	if (result == 0)
+		result = wal_stream_prune(st, limit, NULL);
+	wal_stream_bounds(st, &now_first, &now_next, NULL);
+	wal_stream_close(st);
+	say(sim, x, NOTE_PRUNED, slot, now_first);
+	if (result != 0 || now_next != next || now_first < first || (now_first > limit && now_first > first) || (all && now_first != next))
+		return violated(sim, "pruning '%s' from %" PRIu64 " to %" PRIu64 " below %" PRIu64 ": %s, it has %" PRIu64 " to %" PRIu64, slot_name(sim->w, slot), first,
+				next, limit, wal_strerror(result), now_first, now_next);
+	return true;
+}
+
+/* Of what all streams hold now. */
+static bool probe_checkpoint(struct sim *sim, struct wal_store *store, struct expected *x)
+{
+	unsigned id = (unsigned)random_below(&sim->random, CUT_IDS), number = cut_versions_next(&sim->w->versions);
+	struct cut_version *v = cut_versions_add(&sim->w->versions);
+	struct wal_error err = { 0 };
+	size_t size;
+	const void *bytes = cut_id(id, &size);
+
+	v->id = id;
+	for (unsigned slot = 0; slot < SLOTS; slot++) {
+		struct wal_stream *st;
+
+		v->knows[slot] = wal_stream_open(store, slot_name(sim->w, slot), 0, &st, NULL) == 0;
+		if (!v->knows[slot])
+			continue;
+		wal_stream_bounds(st, NULL, &v->next_id[slot], NULL);
+		wal_stream_close(st);
+	}
+	say(sim, x, NOTE_CHECKPOINTING, id, number);
+	if (wal_checkpoint_create(store, bytes, size, 0, &err) != 0)
+		return violated(sim, "checkpoint %u can't be made: %s", id, err.message);
+	say(sim, x, NOTE_CUTS_CHANGED, 0, 0);
+	return true;
+}
+
+static bool probe_removal(struct sim *sim, struct wal_store *store, struct expected *x)
+{
+	size_t size, keep = 1 + random_below(&sim->random, 2);
+	unsigned id = (unsigned)random_below(&sim->random, CUT_IDS);
+	const void *bytes = cut_id(id, &size);
+	bool compact = random_below(&sim->random, 2), there = x->cuts.version[id] > 0;
+	int result;
+
+	if (compact) {
+		say(sim, x, NOTE_COMPACTING, 0, keep);
+		result = wal_checkpoint_compact(store, keep, NULL);
+	} else {
+		say(sim, x, NOTE_REMOVING, id, 0);
+		result = wal_checkpoint_remove(store, bytes, size);
+	}
+	say(sim, x, NOTE_CUTS_CHANGED, 0, 0);
+	if (result != (compact || there ? 0 : WAL_NOT_FOUND))
+		return violated(sim, compact ? "compacting: %s" : "removing a checkpoint: %s", wal_strerror(result));
+	return true;
+}
+
+/* That the store goes on with all that is no append. */
+static bool go_on(struct sim *sim, struct wal_store *store, struct expected *x)
+{
+	struct cut_state found;
+	bool good = true;
+
+	for (unsigned i = 0; i < 2 && good; i++) {
+		switch (random_below(&sim->random, 4)) {
+		case 0:
+			good = probe_prune(sim, store, x, (unsigned)random_below(&sim->random, SLOTS));
+			break;
+		case 1:
+			good = probe_checkpoint(sim, store, x);
+			break;
+		case 2:
+			good = probe_removal(sim, store, x);
+			break;
+		}
+	}
+	return good && check_cuts(sim, store, x, &found);
+}
+
+/* What HEAD names is the latest; where it can't be read, another reader looks for that one too. */
+static bool head_is_right(struct sim *sim, const struct expected *x)
+{
+	int store = memfs_lookup(&sim->disk, MEMFS_ROOT, STORE_NAME);
+	const struct memfs_node *head = store < 0 ? NULL : memfs_find(&sim->disk, (unsigned)store, "HEAD");
+	size_t size;
+
+	if (!head || head->size < 2 || get_le16(head->data) == 0 || head->size - 2 < get_le16(head->data) || x->cuts.latest == 0)
+		return true;
+	const void *bytes = cut_id(sim->w->versions.items[x->cuts.latest].id, &size);
+	return (get_le16(head->data) == size && memcmp(head->data + 2, bytes, size) == 0) || violated(sim, "HEAD does not name the latest checkpoint");
+}
+
 static bool try_store(struct sim *sim, struct expected *x, bool first_open)
 {
+	struct cut_state found;
 	int result;
 	struct wal_store *store = open_state(sim, false, &result);
 
 	if (!store)
 		return false;
-	bool good = check_names(sim, store, x);
+	bool good = check_names(sim, store, x) && check_cuts(sim, store, x, &found);
+	if (good)
+		say(sim, x, NOTE_CUTS_FOUND, memcmp(found.version, x->cuts.version, sizeof found.version) != 0 ||
+						     memcmp(found.forgotten, x->cuts.forgotten, sizeof found.forgotten) != 0, found.latest);
 	for (unsigned slot = 0; slot < SLOTS && good; slot++)
 		good = try_stream(sim, store, x, slot, first_open);
-	return close_state(sim, store) && good;
+	if (good && first_open)
+		good = go_on(sim, store, x);
+	return close_state(sim, store) && good && head_is_right(sim, x);
 }
 
 static bool tails_are_kept(struct sim *sim)
@@ -411,7 +550,7 @@ static bool tails_are_kept(struct sim *sim)
 		const struct tail *tail = &sim->tails[slot][0];
 
 		if (tail->bytes && !is_kept(sim, slot, tail))
-			return violated(sim, "the torn end of '%s', %zu bytes at %" PRIu64 " of segment %" PRIu64 ", is kept nowhere", slot_names[slot],
+			return violated(sim, "the torn end of '%s', %zu bytes at %" PRIu64 " of segment %" PRIu64 ", is kept nowhere", slot_name(sim->w, slot),
 					tail->size, tail->offset, tail->segment_id);
 	}
 	return true;
@@ -461,8 +600,12 @@ static uint64_t hash_expected(const struct expected *x)
 		h = mix(h, x->slots[slot].durable);
 		h = mix(h, x->slots[slot].submitted);
 		h = mix(h, x->slots[slot].probed);
+		h = mix(h, x->slots[slot].base);
+		h = mix(h, x->slots[slot].first_min);
+		h = mix(h, x->slots[slot].first_max);
 	}
-	return h;
+	h = hash_bytes(h, &x->cuts, sizeof x->cuts);
+	return hash_bytes(h, &x->cuts_next, sizeof x->cuts_next);
 }
 
 static void seen_put(struct sim *sim, uint64_t hash)
@@ -503,6 +646,8 @@ static bool seen_before(struct sim *sim, uint64_t hash)
 static bool check_state(struct sim *sim, struct expected x)
 {
 	sim->why[0] = '\0';
+	/* Those that were made in other states are no longer. */
+	sim->w->versions.count = sim->version_count;
 	read_tails(sim);
 	if (random_below(&sim->random, 8) == 0 && !check_read_only(sim, &x))
 		return false;
@@ -583,7 +728,8 @@ static bool says_more(const struct powercut *pc)
 	const struct trace_event *next = pc->at < pc->trace->count ? &pc->trace->events[pc->at] : NULL;
 
 	return next && next->kind == TRACE_NOTE &&
-	       (next->node == NOTE_ACKED || next->node == NOTE_DURABLE || next->node == NOTE_CREATED || next->node == NOTE_DELETED);
+	       (next->node == NOTE_ACKED || next->node == NOTE_DURABLE || next->node == NOTE_CREATED || next->node == NOTE_DELETED ||
+		next->node == NOTE_PRUNED || next->node == NOTE_CUTS_CHANGED);
 }
 
 static void start_disk(struct sim *sim, struct powercut *pc, struct expected *x)
@@ -591,6 +737,9 @@ static void start_disk(struct sim *sim, struct powercut *pc, struct expected *x)
 	memfs_reset(&sim->disk);
 	powercut_init(pc, &sim->disk, &sim->w->trace);
 	expected_init(x);
+	/* An open makes them. */
+	for (unsigned slot = 0; slot < SLOTS && sim->w->sharded; slot++)
+		x->slots[slot].exists = MAYBE;
 }
 
 static void one_further(struct powercut *pc, struct expected *x)
@@ -699,6 +848,7 @@ struct attempt {
 	struct wal_options opts;
 	unsigned breakage;
 	bool nested;
+	enum script_kind kind;
 	uint64_t states; /* random ones; 0: all of each moment */
 };
 
@@ -706,11 +856,14 @@ struct attempt {
 static void sim_attempt(struct sim *sim, const struct attempt *a)
 {
 	struct memfs fs;
-	struct workload w = { .seed = a->seed, .size_max = a->size_max, .nested = a->nested, .script = a->script, .opts = a->opts, .fs = &fs };
+	struct workload w = { .seed = a->seed, .size_max = a->size_max, .nested = a->nested, .sharded = a->kind == SCRIPT_SHARDS, .script = a->script,
+			      .opts = a->opts, .fs = &fs };
 
 	memfs_init(&fs);
+	w.opts.shards = w.sharded ? SLOTS : 0;
 	sim->w = &w;
 	workload_run(&w, a->breakage);
+	sim->version_count = w.versions.count;
 	if (w.why[0])
 		fail_msg("script \"%s\", seed %" PRIu64 ", sync %d: %s", a->script, a->seed, a->opts.sync, w.why);
 	if (a->states == 0)
@@ -752,19 +905,58 @@ static const char *const small_scripts[] = {
 	"0clees",
 };
 
+/* The same for what is no append. */
+static const char *const small_cut_scripts[] = {
+	"0caraPaara",
+	"0cararbpaPka",
+	"0caCaMarRa",
+	"0carCaraCfQ",
+	"0caC1ca0anM",
+	"0caCPx0caEaC",
+	"0ca1caCaCRRRCa",
+};
+
+static const char *const small_shard_scripts[] = {
+	"yCa",
+	"arCyPfa",
+};
+
+static void attempt_small(struct sim *sim, const char *const *scripts, size_t count, enum script_kind kind)
+{
+	for (unsigned sync = 0; sync < 3; sync++) {
+		for (size_t i = 0; i < count; i++) {
+			struct attempt a = { .script = scripts[i], .seed = base_seed() + i, .size_max = 700, .kind = kind, .opts = { .sync = sync, .segment_size = 4096 } };
+
+			sim_attempt(sim, &a);
+		}
+	}
+}
+
 static void all_states_of_small_workloads(void **state)
 {
 	struct sim *sim = sim_new(base_seed(), 5);
 
 	(void)state;
-	for (unsigned sync = 0; sync < 3; sync++) {
-		for (size_t i = 0; i < TEST_COUNT(small_scripts); i++) {
-			struct attempt a = { .script = small_scripts[i], .seed = base_seed() + i, .size_max = 700, .opts = { .sync = sync, .segment_size = 4096 } };
-
-			sim_attempt(sim, &a);
-		}
-	}
+	attempt_small(sim, small_scripts, TEST_COUNT(small_scripts), SCRIPT_APPENDS);
 	finish(sim, "small workloads");
+}
+
+static void all_states_of_small_prunes_and_checkpoints(void **state)
+{
+	struct sim *sim = sim_new(base_seed(), 5);
+
+	(void)state;
+	attempt_small(sim, small_cut_scripts, TEST_COUNT(small_cut_scripts), SCRIPT_CHECKPOINTS);
+	finish(sim, "small workloads with prunes and checkpoints");
+}
+
+static void all_states_of_small_sharded_stores(void **state)
+{
+	struct sim *sim = sim_new(base_seed(), 5);
+
+	(void)state;
+	attempt_small(sim, small_shard_scripts, TEST_COUNT(small_shard_scripts), SCRIPT_SHARDS);
+	finish(sim, "small sharded stores");
 }
 
 /* Options that make for many rotations, or few, and all modes. */
@@ -788,7 +980,7 @@ static void random_attempt(struct sim *sim, struct random *random, const struct 
 	char script[SCRIPT_MAX + 1];
 	struct attempt a = *like;
 
-	workload_make_script(random, script, 24 + random_below(random, SCRIPT_MAX - 24));
+	workload_make_script(random, like->kind, script, 24 + random_below(random, SCRIPT_MAX - 24));
 	a.script = script;
 	a.seed = random_next(random);
 	a.size_max = (size_t)64 << random_below(random, 8);
@@ -807,6 +999,29 @@ static void random_states_of_long_workloads(void **state)
 	while (sim->states + sim->nested < states && sim->violations < sim->violations_max)
 		random_attempt(sim, &random, &(struct attempt){ .states = STATES_PER_WORKLOAD });
 	finish(sim, "long workloads");
+}
+
+static void random_states_with(enum script_kind kind, const char *what)
+{
+	uint64_t states = environment("WALFS_CRASH_STATES", STATES_RANDOM);
+	struct sim *sim = sim_new(base_seed(), 5);
+	struct random random = { base_seed() };
+
+	while (sim->states + sim->nested < states && sim->violations < sim->violations_max)
+		random_attempt(sim, &random, &(struct attempt){ .kind = kind, .states = STATES_PER_WORKLOAD });
+	finish(sim, what);
+}
+
+static void random_states_of_prunes_and_checkpoints(void **state)
+{
+	(void)state;
+	random_states_with(SCRIPT_CHECKPOINTS, "prunes and checkpoints");
+}
+
+static void random_states_of_sharded_stores(void **state)
+{
+	(void)state;
+	random_states_with(SCRIPT_SHARDS, "sharded stores");
 }
 
 /* Its payload goes into the segment before its header does, and in pieces. */
@@ -839,7 +1054,7 @@ static void states_with_frames_inside_of_entries(void **state)
 /* ---- Broken disks ---- */
 
 /* Runs until the simulator complains, and returns how many states it took; 0 if it never did. */
-static uint64_t states_until_caught(unsigned breakage, uint64_t states_max, char why[WHY_BYTES])
+static uint64_t states_until_caught(unsigned breakage, enum script_kind kind, uint64_t states_max, char why[WHY_BYTES])
 {
 	struct sim *sim = sim_new(base_seed(), 1);
 	struct random random = { base_seed() };
@@ -847,7 +1062,7 @@ static uint64_t states_until_caught(unsigned breakage, uint64_t states_max, char
 
 	sim->silent = true;
 	while (sim->violations == 0 && sim->states + sim->nested < states_max)
-		random_attempt(sim, &random, &(struct attempt){ .breakage = breakage, .states = STATES_PER_WORKLOAD });
+		random_attempt(sim, &random, &(struct attempt){ .breakage = breakage, .kind = kind, .states = STATES_PER_WORKLOAD });
 	if (sim->violations > 0)
 		states = sim->states + sim->nested;
 	memcpy(why, sim->first, WHY_BYTES);
@@ -858,6 +1073,7 @@ static uint64_t states_until_caught(unsigned breakage, uint64_t states_max, char
 static const struct broken {
 	unsigned breakage;
 	const char *what;
+	enum script_kind kind;
 } broken[] = {
 	{ BREAK_FDATASYNC, "no fdatasync" },
 	{ BREAK_DIR_FSYNC, "no fsync of directories" },
@@ -866,6 +1082,10 @@ static const struct broken {
 	{ BREAK_RECOVERY_SYNC, "no fdatasync when a store is opened" },
 	{ BREAK_TORN_SYNC, "no fsync of the copy of a torn end" },
 	{ BREAK_LOCK_SYNC, "no fsync of LOCK" },
+	{ BREAK_DIR_FSYNC, "no fsync of directories, with checkpoints", SCRIPT_CHECKPOINTS },
+	{ BREAK_CUT_SYNC, "no sync of what a checkpoint covers", SCRIPT_CHECKPOINTS },
+	{ BREAK_CUT_SYNC, "no sync of what a checkpoint of shards covers", SCRIPT_SHARDS },
+	{ BREAK_CKPTLOG_SYNC, "no sync of checkpoints.log", SCRIPT_CHECKPOINTS },
 };
 
 static void broken_disks_are_noticed(void **state)
@@ -875,7 +1095,7 @@ static void broken_disks_are_noticed(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < TEST_COUNT(broken); i++) {
-		uint64_t states = states_until_caught(broken[i].breakage, STATES_BROKEN_MAX, why);
+		uint64_t states = states_until_caught(broken[i].breakage, broken[i].kind, STATES_BROKEN_MAX, why);
 
 		if (states > 0)
 			print_message("# %s: noticed after %" PRIu64 " states: %s\n", broken[i].what, states, why);
@@ -889,19 +1109,25 @@ static void broken_disks_are_noticed(void **state)
 /*
  * segments.idx and head.state hold nothing that the names of the segments don't say, as long as there is a segment; and there always is one, the active. A crash may leave
  * them empty, of zeros, or old: they are written anew. So it does not matter if their syncs are lost, or come after the rename. It would if an id were
- * taken from them.
+ * taken from them. HEAD, if it can't be read, is the checkpoint with the latest time.
  */
 static void small_files_may_be_lost(void **state)
 {
-	static const unsigned breakages[] = { BREAK_SMALL_SYNC, BREAK_RENAME_FIRST };
+	static const struct broken may[] = {
+		{ BREAK_SMALL_SYNC, "no syncs of small files", SCRIPT_APPENDS },
+		{ BREAK_SMALL_SYNC, "no syncs of small files, with prunes", SCRIPT_CHECKPOINTS },
+		{ BREAK_RENAME_FIRST, "small files renamed before their sync", SCRIPT_APPENDS },
+		{ BREAK_RENAME_FIRST, "small files renamed before their sync, with prunes", SCRIPT_CHECKPOINTS },
+		{ BREAK_HEAD_SYNC, "no syncs of HEAD", SCRIPT_CHECKPOINTS },
+	};
 	char why[WHY_BYTES];
 
 	(void)state;
-	for (size_t i = 0; i < TEST_COUNT(breakages); i++) {
-		uint64_t states = states_until_caught(breakages[i], environment("WALFS_CRASH_STATES", STATES_RANDOM) / 6, why);
+	for (size_t i = 0; i < TEST_COUNT(may); i++) {
+		uint64_t states = states_until_caught(may[i].breakage, may[i].kind, environment("WALFS_CRASH_STATES", STATES_RANDOM) / 6, why);
 
 		if (states > 0)
-			fail_msg("%s: after %" PRIu64 " states: %s", i == 0 ? "no syncs of small files" : "small files renamed before their sync", states, why);
+			fail_msg("%s: after %" PRIu64 " states: %s", may[i].what, states, why);
 	}
 }
 
@@ -910,11 +1136,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_states_of_small_workloads),
 		cmocka_unit_test(random_states_of_long_workloads),
+		cmocka_unit_test(all_states_of_small_prunes_and_checkpoints),
+		cmocka_unit_test(all_states_of_small_sharded_stores),
+		cmocka_unit_test(random_states_of_prunes_and_checkpoints),
+		cmocka_unit_test(random_states_of_sharded_stores),
 		cmocka_unit_test(states_of_an_entry_from_a_temporary_file),
 		cmocka_unit_test(states_with_frames_inside_of_entries),
 		cmocka_unit_test(broken_disks_are_noticed),
 		cmocka_unit_test(small_files_may_be_lost),
 	};
 
+	cmocka_set_test_filter(getenv("WALFS_TEST_ONLY"));
 	return TEST_RUN(tests);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "workload.h"
+#include "workload_impl.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -15,13 +15,9 @@
 #define ANY_SIZE SIZE_MAX
 
 enum {
-	BATCH_MAX = 4,
-	SUBMITTED_AT_ONCE = 6,
 	LARGE_DRAFT = (1 << 20) + 70000,
 	AWKWARD_SIZE = 964, /* the next header begins 24 bytes before a sector ends: the mark is in the next one, all that the checksum covers in this */
 };
-
-const char *const slot_names[SLOTS] = { "orders", "b", "with space", "zz.9" };
 
 static void *must(void *p)
 {
@@ -30,8 +26,20 @@ static void *must(void *p)
 	return p;
 }
 
-/* Remembers the first thing that goes wrong. */
-__attribute__((format(printf, 2, 3))) static void wrong(struct workload *w, const char *format, ...)
+const char *slot_name(const struct workload *w, unsigned slot)
+{
+	static const char *const names[SLOTS] = { "orders", "b", "with space", "zz.9" };
+	static const char *const shards[SLOTS] = { "shard_00", "shard_01", "shard_02", "shard_03" };
+
+	return w->sharded ? shards[slot] : names[slot];
+}
+
+uint64_t slot_next(const struct slot *s)
+{
+	return s->count - s->base;
+}
+
+void wrong(struct workload *w, const char *format, ...)
 {
 	va_list args;
 
@@ -57,6 +65,30 @@ static void raise_to(uint64_t *value, uint64_t to)
 		*value = to;
 }
 
+static void step_cuts(struct expected *e, const struct trace_event *event)
+{
+	switch ((enum note)event->node) {
+	case NOTE_CHECKPOINTING:
+		cut_state_create(&e->cuts_next, event->child, (unsigned)event->size);
+		break;
+	case NOTE_REMOVING:
+		cut_state_remove(&e->cuts_next, event->child);
+		break;
+	case NOTE_COMPACTING:
+		cut_state_compact(&e->cuts_next, event->size);
+		break;
+	case NOTE_CUTS_FOUND:
+		if (event->child == 0)
+			e->cuts_next = e->cuts;
+		e->cuts_next.latest = (unsigned)event->size;
+		e->cuts = e->cuts_next;
+		break;
+	default:
+		e->cuts = e->cuts_next;
+		break;
+	}
+}
+
 void expected_step(struct expected *e, const struct trace_event *event)
 {
 	struct expected_slot *s = &e->slots[event->child % SLOTS];
@@ -66,14 +98,18 @@ void expected_step(struct expected *e, const struct trace_event *event)
 		return;
 	switch ((enum note)event->node) {
 	case NOTE_CREATING:
-	case NOTE_DELETING:
-		s->exists = MAYBE;
+		*s = (struct expected_slot){ .exists = MAYBE, .probed = UINT64_MAX, .base = value };
 		break;
 	case NOTE_CREATED:
 		s->exists = THERE;
 		break;
+	case NOTE_DELETING:
+		s->exists = MAYBE;
+		e->cuts_next.forgotten[event->child] = (unsigned)value;
+		break;
 	case NOTE_DELETED:
 		s->exists = GONE;
+		e->cuts = e->cuts_next;
 		break;
 	case NOTE_SUBMITTED:
 		raise_to(&s->submitted, value);
@@ -92,6 +128,16 @@ void expected_step(struct expected *e, const struct trace_event *event)
 		if (s->probed > value)
 			s->probed = value;
 		raise_to(&s->submitted, value + 1);
+		break;
+	case NOTE_PRUNING:
+		raise_to(&s->first_max, value);
+		break;
+	case NOTE_PRUNED:
+		s->first_min = s->first_max = value;
+		raise_to(&s->durable, value);
+		break;
+	default:
+		step_cuts(e, event);
 		break;
 	}
 }
@@ -124,13 +170,14 @@ static struct known_entry *new_entry(struct workload *w, unsigned slot, size_t s
 {
 	struct slot *s = &w->slots[slot];
 	struct random r = { w->seed ^ (s->count * SLOTS + slot) * 0x9e3779b97f4a7c15u };
+	uint64_t id = slot_next(s);
 	/* In some workloads many are empty: a torn header may then be all that is wrong with a frame. */
 	size_t size = w->seed % 4 == 0 && random_below(&r, 3) == 0 ? 0 : random_size(&r, size_max);
 	uint8_t *data = must(malloc(size + 256));
 	size_t n = 0;
 
 	if (w->nested && random_below(&r, 2) == 0)
-		n = frame_content(data, s->count, random_below(&r, 2));
+		n = frame_content(data, id, random_below(&r, 2));
 	else if (size > 0)
 		n = (size_t)snprintf((char *)data, 64, "%u/%zu;", slot, s->count);
 	if (size > n)
@@ -140,7 +187,7 @@ static struct known_entry *new_entry(struct workload *w, unsigned slot, size_t s
 		s->entries = must(reallocarray(s->entries, s->capacity, sizeof *s->entries));
 	}
 	struct known_entry *e = &s->entries[s->count++];
-	*e = (struct known_entry){ data, size > n ? size : n, s->count - 1, s->count };
+	*e = (struct known_entry){ data, size > n ? size : n, id, id + 1 };
 	return e;
 }
 
@@ -154,49 +201,48 @@ static struct known_entry *entry_of_size(struct workload *w, unsigned slot, size
 	return e;
 }
 
-static void new_batch(struct workload *w, unsigned slot, size_t count, struct iovec *iov)
+void new_batch(struct workload *w, unsigned slot, size_t count, struct iovec *iov)
 {
 	struct slot *s = &w->slots[slot];
-	uint64_t first = s->count;
+	uint64_t first = slot_next(s);
 
 	for (size_t i = 0; i < count; i++) {
 		const struct known_entry *e = new_entry(w, slot, w->size_max / 2);
 
 		iov[i] = (struct iovec){ e->data, e->size };
 	}
-	for (uint64_t id = first; id < s->count; id++) {
-		s->entries[id].batch_first = first;
-		s->entries[id].batch_end = s->count;
+	for (size_t i = s->base + first; i < s->count; i++) {
+		s->entries[i].batch_first = first;
+		s->entries[i].batch_end = slot_next(s);
 	}
 }
 
 /* ---- Notes ---- */
 
-static void note(struct workload *w, enum note what, unsigned slot, uint64_t value)
+void note(struct workload *w, enum note what, unsigned slot, uint64_t value)
 {
 	memfs_note(w->fs, what, slot, value);
 }
 
-/* After a call that returned: all of the slot's entries are acknowledged, and what the stream says of durability is a promise. */
-static void note_done(struct workload *w, unsigned slot, int result, bool durable, uint64_t first, uint64_t got_first)
+void note_done(struct workload *w, unsigned slot, int result, bool durable, uint64_t first, uint64_t got_first)
 {
 	struct slot *s = &w->slots[slot];
-	uint64_t next, known;
+	uint64_t next, known, count = slot_next(s);
 
 	if (result != 0 || got_first != first) {
 		wrong(w, "stream %u: result %d, id %" PRIu64 ", expected %" PRIu64, slot, result, got_first, first);
 		return;
 	}
-	note(w, NOTE_ACKED, slot, s->count);
+	note(w, NOTE_ACKED, slot, count);
 	if (durable)
-		note(w, NOTE_DURABLE, slot, s->count);
+		note(w, NOTE_DURABLE, slot, count);
 	wal_stream_bounds(s->stream, NULL, &next, &known);
 	note(w, NOTE_DURABLE, slot, known);
-	if (next != s->count)
-		wrong(w, "stream %u: %" PRIu64 " entries are visible, %zu were acknowledged", slot, next, s->count);
+	if (next != count)
+		wrong(w, "stream %u: %" PRIu64 " entries are visible, %" PRIu64 " were acknowledged", slot, next, count);
 }
 
-static bool is_durable(const struct workload *w, unsigned flags, bool batch)
+bool is_durable(const struct workload *w, unsigned flags, bool batch)
 {
 	return (flags & WAL_DURABLE) || w->opts.sync == WAL_SYNC_STRICT || (batch && w->opts.sync == WAL_SYNC_BATCH);
 }
@@ -206,10 +252,10 @@ static bool is_durable(const struct workload *w, unsigned flags, bool batch)
 static void do_append(struct workload *w, unsigned slot, unsigned flags, size_t size)
 {
 	struct slot *s = &w->slots[slot];
-	uint64_t first = s->count, id = UINT64_MAX;
+	uint64_t first = slot_next(s), id = UINT64_MAX;
 	const struct known_entry *e = size == ANY_SIZE ? new_entry(w, slot, w->size_max) : entry_of_size(w, slot, size);
 
-	note(w, NOTE_SUBMITTED, slot, s->count);
+	note(w, NOTE_SUBMITTED, slot, slot_next(s));
 	int result = wal_stream_append(s->stream, e->data, e->size, flags, &id);
 	note_done(w, slot, result, is_durable(w, flags, false), first, id);
 }
@@ -217,12 +263,12 @@ static void do_append(struct workload *w, unsigned slot, unsigned flags, size_t 
 static void do_batch(struct workload *w, unsigned slot, unsigned flags)
 {
 	struct slot *s = &w->slots[slot];
-	uint64_t first = s->count, id = UINT64_MAX;
+	uint64_t first = slot_next(s), id = UINT64_MAX;
 	struct iovec iov[BATCH_MAX];
 	size_t count = 2 + first % (BATCH_MAX - 1);
 
 	new_batch(w, slot, count, iov);
-	note(w, NOTE_SUBMITTED, slot, s->count);
+	note(w, NOTE_SUBMITTED, slot, slot_next(s));
 	int result = wal_stream_append_batch(s->stream, iov, count, flags, &id);
 	note_done(w, slot, result, is_durable(w, flags, true), first, id);
 }
@@ -230,7 +276,7 @@ static void do_batch(struct workload *w, unsigned slot, unsigned flags)
 static void do_txn(struct workload *w, unsigned slot)
 {
 	struct slot *s = &w->slots[slot];
-	uint64_t first = s->count, id = UINT64_MAX;
+	uint64_t first = slot_next(s), id = UINT64_MAX;
 	struct iovec iov[BATCH_MAX];
 	struct wal_txn *txn;
 
@@ -241,7 +287,7 @@ static void do_txn(struct workload *w, unsigned slot)
 		if (wal_txn_add(txn, iov[i].iov_base, iov[i].iov_len) != 0)
 			abort();
 	}
-	note(w, NOTE_SUBMITTED, slot, s->count);
+	note(w, NOTE_SUBMITTED, slot, slot_next(s));
 	int result = wal_txn_commit(txn, 0, &id, NULL);
 	note_done(w, slot, result, is_durable(w, 0, true), first, id);
 }
@@ -249,11 +295,11 @@ static void do_txn(struct workload *w, unsigned slot)
 static void do_draft(struct workload *w, unsigned slot, size_t size)
 {
 	struct slot *s = &w->slots[slot];
-	uint64_t first = s->count, id = UINT64_MAX;
+	uint64_t first = slot_next(s), id = UINT64_MAX;
 	struct wal_draft *draft;
 	const struct known_entry *e = size == ANY_SIZE ? new_entry(w, slot, w->size_max) : entry_of_size(w, slot, size);
 
-	note(w, NOTE_SUBMITTED, slot, s->count);
+	note(w, NOTE_SUBMITTED, slot, slot_next(s));
 	if (wal_draft_new(s->stream, &draft) != 0)
 		abort();
 	/* The middle comes last. */
@@ -270,23 +316,6 @@ static void do_draft(struct workload *w, unsigned slot, size_t size)
 	note_done(w, slot, result, is_durable(w, 0, false), first, id);
 }
 
-struct submitted {
-	struct wal_op op;
-	struct iovec iov[BATCH_MAX];
-	struct workload *w;
-	struct submission *all;
-	unsigned slot;
-	uint64_t first;
-	uint64_t end;
-};
-
-struct submission {
-	pthread_mutex_t lock;
-	pthread_cond_t all_done;
-	unsigned left;
-	struct submitted ops[SUBMITTED_AT_ONCE];
-};
-
 static void submitted_done(struct wal_op *op)
 {
 	struct submitted *s = container_of(op, struct submitted, op);
@@ -301,38 +330,52 @@ static void submitted_done(struct wal_op *op)
 	pthread_cond_signal(&s->all->all_done);
 }
 
-static void do_submit(struct workload *w, unsigned slot)
+void submit_many(struct workload *w, unsigned slot, struct submission *all)
 {
 	struct slot *s = &w->slots[slot];
-	struct submission all = { .lock = PTHREAD_MUTEX_INITIALIZER, .all_done = PTHREAD_COND_INITIALIZER, .left = SUBMITTED_AT_ONCE };
 
+	*all = (struct submission){ .lock = PTHREAD_MUTEX_INITIALIZER, .all_done = PTHREAD_COND_INITIALIZER, .left = SUBMITTED_AT_ONCE };
 	for (unsigned i = 0; i < SUBMITTED_AT_ONCE; i++) {
-		struct submitted *o = &all.ops[i];
+		struct submitted *o = &all->ops[i];
 		size_t count = i == 3 ? 3 : 1;
 
-		*o = (struct submitted){ .w = w, .all = &all, .slot = slot, .first = s->count };
+		*o = (struct submitted){ .w = w, .all = all, .slot = slot, .first = slot_next(s) };
 		new_batch(w, slot, count, o->iov);
-		o->end = s->count;
+		o->end = slot_next(s);
 		o->op = (struct wal_op){ .done = submitted_done, .entries = o->iov, .count = count, .flags = i == 4 ? WAL_DURABLE : 0 };
 	}
-	note(w, NOTE_SUBMITTED, slot, s->count);
+	note(w, NOTE_SUBMITTED, slot, slot_next(s));
 	for (unsigned i = 0; i < SUBMITTED_AT_ONCE; i++)
-		wal_stream_submit(s->stream, &all.ops[i].op);
-	pthread_mutex_lock(&all.lock);
-	while (all.left > 0)
-		pthread_cond_wait(&all.all_done, &all.lock);
-	pthread_mutex_unlock(&all.lock);
+		wal_stream_submit(s->stream, &all->ops[i].op);
+}
+
+void await_many(struct workload *w, unsigned slot, struct submission *all)
+{
+	pthread_mutex_lock(&all->lock);
+	while (all->left > 0)
+		pthread_cond_wait(&all->all_done, &all->lock);
+	pthread_mutex_unlock(&all->lock);
 	for (unsigned i = 0; i < SUBMITTED_AT_ONCE; i++)
-		note_done(w, slot, all.ops[i].op.result, false, all.ops[i].first, all.ops[i].op.first_id);
+		note_done(w, slot, all->ops[i].op.result, false, all->ops[i].first, all->ops[i].op.first_id);
+}
+
+static void do_submit(struct workload *w, unsigned slot)
+{
+	struct submission all;
+
+	submit_many(w, slot, &all);
+	await_many(w, slot, &all);
 }
 
 static void do_create(struct workload *w, unsigned slot)
 {
 	struct wal_error err = { 0 };
 
+	if (w->sharded)
+		return;
 	if (!w->slots[slot].exists)
-		note(w, NOTE_CREATING, slot, 0);
-	int result = wal_stream_open(w->store, slot_names[slot], WAL_CREATE, &w->slots[slot].stream, &err);
+		note(w, NOTE_CREATING, slot, w->slots[slot].base);
+	int result = wal_stream_open(w->store, slot_name(w, slot), WAL_CREATE, &w->slots[slot].stream, &err);
 	if (result < 0) {
 		wrong(w, "stream %u: cannot make it: %s", slot, err.message);
 		return;
@@ -345,16 +388,20 @@ static void do_delete(struct workload *w, unsigned slot)
 {
 	struct slot *s = &w->slots[slot];
 
-	if (s->count > 0)
+	if (s->first < slot_next(s) || w->sharded)
 		return;
-	note(w, NOTE_DELETING, slot, 0);
+	w->cuts.forgotten[slot] = cut_versions_next(&w->versions);
+	note(w, NOTE_DELETING, slot, w->cuts.forgotten[slot]);
 	wal_stream_close(s->stream);
 	s->stream = NULL;
 	s->exists = false;
-	int result = wal_stream_delete(w->store, slot_names[slot]);
+	int result = wal_stream_delete(w->store, slot_name(w, slot));
 	if (result < 0)
 		wrong(w, "stream %u: cannot delete it: %s", slot, wal_strerror(result));
 	note(w, NOTE_DELETED, slot, 0);
+	s->base = s->count;
+	s->first = 0;
+	expect_cuts(w);
 }
 
 static void open_store(struct workload *w)
@@ -370,18 +417,21 @@ static void open_store(struct workload *w)
 	}
 	for (unsigned i = 0; i < SLOTS && !w->why[0]; i++) {
 		struct slot *s = &w->slots[i];
-		uint64_t next = 0;
+		uint64_t first = 0, next = 0;
 
 		if (!s->exists)
 			continue;
-		result = wal_stream_open(w->store, slot_names[i], 0, &s->stream, &err);
+		result = wal_stream_open(w->store, slot_name(w, i), 0, &s->stream, &err);
 		if (result == 0)
-			wal_stream_bounds(s->stream, NULL, &next, NULL);
-		if (result < 0 || next != s->count)
-			wrong(w, "stream %u: after a reopen without power cut: %s, next id %" PRIu64 ", expected %zu", i, wal_strerror(result), next, s->count);
+			wal_stream_bounds(s->stream, &first, &next, NULL);
+		if (result < 0 || first != s->first || next != slot_next(s))
+			wrong(w, "stream %u: after a reopen without power cut: %s, ids %" PRIu64 " to %" PRIu64 ", expected %" PRIu64 " to %" PRIu64, i,
+			      wal_strerror(result), first, next, s->first, slot_next(s));
 		else
 			note(w, NOTE_DURABLE, i, next);
 	}
+	if (!w->why[0])
+		expect_cuts(w);
 }
 
 static void close_store(struct workload *w, bool killed)
@@ -400,7 +450,7 @@ static void close_store(struct workload *w, bool killed)
 		wrong(w, "closing the store: %s", wal_strerror(result));
 	for (unsigned i = 0; i < SLOTS; i++) {
 		if (w->slots[i].exists && result == 0)
-			note(w, NOTE_DURABLE, i, w->slots[i].count);
+			note(w, NOTE_DURABLE, i, slot_next(&w->slots[i]));
 	}
 }
 
@@ -431,6 +481,15 @@ static void step(struct workload *w, unsigned slot, char what)
 		return;
 	case 'S':
 		do_sync(w, slot, true);
+		return;
+	case 'C':
+	case 'M':
+	case 'E':
+	case 'R':
+	case 'Q':
+	case 'f':
+	case 'y':
+		step_all(w, what);
 		return;
 	case 'o':
 	case 'k':
@@ -474,6 +533,16 @@ static void step(struct workload *w, unsigned slot, char what)
 	case 'r':
 		do_rotate(w, slot);
 		break;
+	case 'P':
+		do_rotate(w, slot);
+		do_prune(w, slot, true);
+		break;
+	case 'p':
+		do_prune(w, slot, false);
+		break;
+	case 'n':
+		do_checkpoint_amid(w, slot);
+		break;
 	default:
 		abort();
 	}
@@ -486,7 +555,11 @@ void workload_run(struct workload *w, unsigned breakage)
 	memfs_reset(w->fs);
 	w->fs->trace = &w->trace;
 	w->fs->breakage = breakage;
+	for (unsigned i = 0; w->sharded && i < SLOTS; i++)
+		w->slots[i].exists = true;
 	open_store(w);
+	for (unsigned i = 0; w->sharded && i < SLOTS; i++)
+		note(w, NOTE_CREATED, i, 0);
 	for (const char *p = w->script; *p && !w->why[0]; p++) {
 		if (*p >= '0' && *p < '0' + SLOTS)
 			slot = (unsigned)(*p - '0');
@@ -507,20 +580,25 @@ void workload_release(struct workload *w)
 			free(w->slots[i].entries[e].data);
 		free(w->slots[i].entries);
 	}
+	cut_versions_release(&w->versions);
 	trace_release(&w->trace);
 }
 
-void workload_make_script(struct random *random, char *script, size_t length)
+void workload_make_script(struct random *random, enum script_kind kind, char *script, size_t length)
 {
-	static const char letters[] = "aaaaaaaaaaaaaaaAAbbbBttdddmmmssSrrrok0123";
+	static const char *const letters[] = {
+		"aaaaaaaaaaaaaaaAAbbbBttdddmmmssSrrrok0123",
+		"aaaaaaaaAbbBtdmmsrrrrokpppPPCCCMEnnRRQff0123",
+		"aaaaaaaAbbtdmmsrrrokppPCCCMEnnRQffyyyy0123",
+	};
 
-	/* Each stream is made early or late, and some of them twice. */
 	for (size_t i = 0; i < length; i++)
-		script[i] = letters[random_below(random, sizeof letters - 1)];
+		script[i] = letters[kind][random_below(random, strlen(letters[kind]))];
+	/* Each stream is made early or late, and some of them twice. */
 	for (unsigned s = 0; s < 2 * SLOTS; s++) {
 		size_t at = random_below(random, length - 4) & ~(size_t)3;
 
-		memcpy(script + at, s % 3 == 2 ? "?xc0" : "?caa", 4);
+		memcpy(script + at, s % 3 == 2 ? kind == SCRIPT_APPENDS ? "?xc0" : "?Pxc" : "?caa", 4);
 		script[at] = (char)('0' + s % SLOTS);
 	}
 	memcpy(script, "0c", 2);

@@ -177,14 +177,14 @@ static int fault_close(struct sys *sys, int fd)
 	return r < 0 ? r : r_real;
 }
 
+/* It is gone too: so that a mapping that is left is one that was forgotten. */
 static int fault_munmap(struct sys *sys, void *addr, size_t size)
 {
 	int r = visit(sys, FAULT_MUNMAP);
+	int r_real = from_sys(sys)->real->munmap(from_sys(sys)->real, addr, size);
 
-	if (r < 0)
-		return r;
 	account(sys, 0, -1);
-	return from_sys(sys)->real->munmap(from_sys(sys)->real, addr, size);
+	return r < 0 ? r : r_real;
 }
 
 /* The first half of what the vector holds; the length written, or a negative errno. */

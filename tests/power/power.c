@@ -32,6 +32,7 @@ enum {
 	CHECKER = 100,		 /* the checker's number as a writer */
 	BATCH_MAX = 12,
 	PENDING_MAX = 64,
+	CHECKPOINTS = 3, /* of each writer */
 };
 
 static void die(const char *what)
@@ -47,6 +48,7 @@ struct worker {
 	uint32_t writer;
 	uint64_t seed;
 	uint64_t seq;
+	uint64_t committed[STREAMS]; /* the last id in each */
 	pthread_t thread;
 	atomic_uint *writing; /* how many writers still are */
 	atomic_bool *created; /* the common streams are there */
@@ -88,6 +90,8 @@ static int append(struct worker *w, uint32_t stream, uint32_t count, uint64_t di
 	if (result < 0)
 		return result;
 	r.id = id;
+	if (id != ID_UNKNOWN && stream < STREAMS)
+		w->committed[stream] = id;
 	log_add(w, r, durable ? RECORD_DURABLE : RECORD_COMMITTED);
 	if (!durable && id != ID_UNKNOWN && pending && pending->count < PENDING_MAX)
 		pending->records[pending->count++] = r;
@@ -132,6 +136,55 @@ static int sync_pending(struct worker *w, struct pending *pending, uint32_t stre
 	return result;
 }
 
+static void checkpoint_name(char name[STREAM_NAME_MAX], uint32_t writer, uint32_t number)
+{
+	snprintf(name, STREAM_NAME_MAX, "w%u/%u", (unsigned)writer, (unsigned)number);
+}
+
+/* Of what was committed lately the older part. */
+static int prune(struct worker *w, uint32_t stream, uint64_t id)
+{
+	struct record r = { .stream = stream, .id = id };
+	char name[STREAM_NAME_MAX];
+
+	stream_name(name, stream);
+	log_add(w, r, RECORD_PRUNING);
+	int result = w->target->prune(w->target, name, id, &r.id);
+	if (result == 0)
+		log_add(w, r, RECORD_PRUNED);
+	return result;
+}
+
+static int make_checkpoint(struct worker *w, uint32_t number)
+{
+	struct record r = { .part = number };
+	char name[STREAM_NAME_MAX], stream[STREAM_NAME_MAX];
+
+	checkpoint_name(name, w->writer, number);
+	log_add(w, r, RECORD_CHECKPOINTING);
+	int result = w->target->checkpoint(w->target, name);
+	for (; r.stream < STREAMS && result == 0; r.stream++) {
+		stream_name(stream, r.stream);
+		result = w->target->covered(w->target, name, stream, &r.id);
+		if (result == 0)
+			log_add(w, r, RECORD_CHECKPOINTED);
+	}
+	return result;
+}
+
+static int forget_checkpoint(struct worker *w, uint32_t number)
+{
+	struct record r = { .part = number };
+	char name[STREAM_NAME_MAX];
+
+	checkpoint_name(name, w->writer, number);
+	log_add(w, r, RECORD_FORGETTING);
+	int result = w->target->forget(w->target, name);
+	if (result == 0)
+		log_add(w, r, RECORD_FORGOTTEN);
+	return result;
+}
+
 static void *write_entries(void *arg)
 {
 	struct worker *w = arg;
@@ -160,6 +213,12 @@ static void *write_entries(void *arg)
 			result = create(w, passing);
 			if (result == 0)
 				result = delete_empty(w, passing);
+		} else if (w->target->prune && dice % 64 == 61) {
+			result = prune(w, stream, w->committed[stream] - w->committed[stream] / (2 + dice / 64 % 8));
+		} else if (w->target->prune && dice % 64 == 29) {
+			result = make_checkpoint(w, dice / 64 % CHECKPOINTS);
+		} else if (w->target->prune && dice % 256 == 62) {
+			result = forget_checkpoint(w, dice / 256 % CHECKPOINTS);
 		} else if (w->target->batches && !w->target->strict && (dice % 32 == 31 || pending[stream].count == PENDING_MAX)) {
 			result = sync_pending(w, &pending[stream], stream);
 		} else {
@@ -263,13 +322,26 @@ struct made {
 	bool created, deleting, deleted, present;
 };
 
+/* One of the writers' checkpoints, as the log tells of it. */
+struct cut {
+	bool tried;	/* something was, since it was last known how it is */
+	bool there;	/* when it was known */
+	uint32_t round;
+	uint64_t next[STREAMS];
+};
+
 struct checker {
+	struct cut cuts[WRITERS * CHECKPOINTS];
+	uint64_t prune_max[STREAMS]; /* what is below may be gone */
+	uint64_t prune_min[STREAMS]; /* what is below is */
+	uint64_t firsts[STREAMS];    /* what was found: the ids from here */
+	uint64_t nexts[STREAMS];     /* to here */
 	struct tried *tried;
 	size_t tried_count;
 	struct made *made;
 	size_t made_count;
 	unsigned faults;
-	uint64_t entries, durable, in_vain, late;
+	uint64_t entries, durable, in_vain, late, checkpoints;
 	uint32_t round; /* as the log is gone through */
 	bool cut;	/* the power is gone */
 	bool kill;	/* only programs ended: what was committed is there */
@@ -354,9 +426,46 @@ static void note_append(struct checker *c, const struct record *r, bool late)
 	t->id = id;
 }
 
+static void raise_to(uint64_t *value, uint64_t to)
+{
+	*value = *value > to ? *value : to;
+}
+
+static void note_checkpoint(struct checker *c, const struct record *r, bool late)
+{
+	struct cut *cut = &c->cuts[r->writer * CHECKPOINTS + r->part];
+
+	if (r->kind == RECORD_CHECKPOINTING || r->kind == RECORD_FORGETTING) {
+		cut->tried = true;
+		return;
+	}
+	/* The last of its records says that it is known whole. */
+	if (late || (r->kind == RECORD_CHECKPOINTED && r->stream >= STREAMS))
+		return;
+	cut->there = r->kind == RECORD_CHECKPOINTED;
+	cut->round = r->round;
+	if (cut->there)
+		cut->next[r->stream] = r->id;
+	cut->tried = cut->there && r->stream < STREAMS - 1;
+}
+
+static void note_prune(struct checker *c, const struct record *r, bool late)
+{
+	if (r->stream >= STREAMS)
+		return;
+	raise_to(&c->prune_max[r->stream], r->id);
+	if (r->kind == RECORD_PRUNED && !late)
+		raise_to(&c->prune_min[r->stream], r->id);
+}
+
 static void note(struct checker *c, const struct record *r)
 {
 	bool late = is_late(c, r);
+
+	if (r->kind == RECORD_PRUNING || r->kind == RECORD_PRUNED)
+		note_prune(c, r, late);
+	else if (r->kind >= RECORD_CHECKPOINTING && r->kind <= RECORD_FORGOTTEN)
+		note_checkpoint(c, r, late);
 
 	if (r->kind == RECORD_COMMITTED && find_tried(c, r))
 		find_tried(c, r)->committed = r->id;
@@ -366,11 +475,23 @@ static void note(struct checker *c, const struct record *r)
 		note_append(c, r, late);
 }
 
+/* What a checkpoint of the same round covers of the stream. */
+static uint64_t covered_in(const struct checker *c, const struct record *r)
+{
+	uint64_t next = 0;
+
+	for (size_t i = 0; i < sizeof c->cuts / sizeof c->cuts[0] && r->stream < STREAMS; i++) {
+		if (c->cuts[i].there && !c->cuts[i].tried && c->cuts[i].round == r->round)
+			raise_to(&next, c->cuts[i].next[r->stream]);
+	}
+	return next;
+}
+
 /* What lies below a durable id of the same round and stream is durable too. (The checker comes after the cut.) */
 static void promote(struct checker *c)
 {
 	for (size_t i = 0, end; i < c->tried_count; i = end) {
-		uint64_t durable = 0;
+		uint64_t durable = covered_in(c, &c->tried[i].r);
 
 		for (end = i; end < c->tried_count && c->tried[end].r.stream == c->tried[i].r.stream && c->tried[end].r.round == c->tried[i].r.round; end++)
 			if (c->tried[end].durable && c->tried[end].id != ID_UNKNOWN && c->tried[end].r.writer != CHECKER && c->tried[end].id > durable)
@@ -452,7 +573,9 @@ static void check_tried(struct checker *c)
 		if (t->found != 0 && t->found != r->count)
 			FAULT(c, "stream %u: %u of the %u entries of a batch (round %u, writer %u, number %" PRIu64 ") are there", r->stream, t->found,
 			      r->count, r->round, r->writer, r->seq);
-		if (t->durable && t->found == 0)
+		/* Without an id there is no telling whether a prune may have taken it. */
+		bool pruned = r->stream < STREAMS && c->firsts[r->stream] > 0 && (t->id == ID_UNKNOWN || t->id < c->firsts[r->stream]);
+		if (t->durable && t->found == 0 && !pruned)
 			FAULT(c, "stream %u: number %" PRIu64 " of round %u, writer %u, acknowledged as durable (id %" PRId64 "), is missing", r->stream, r->seq,
 			      r->round, r->writer, (int64_t)t->id);
 		if (t->durable && t->found > 0 && t->id != ID_UNKNOWN && t->base != t->id)
@@ -469,24 +592,63 @@ static void check_tried(struct checker *c)
 
 static void check_stream(struct checker *c, struct target *target, const char *name)
 {
-	uint64_t next;
+	uint64_t first = 0, next;
 	struct made *m = stream_number(name, &c->stream) ? find_made(c, c->stream) : NULL;
 
 	c->name = name;
-	c->next = 0;
 	if (!m) {
 		FAULT(c, "stream %s was never made", name);
 		return;
 	}
 	m->present = true;
-	int result = target->inspect(target, name, &next);
+	int result = target->inspect(target, name, &first, &next);
 	if (result < 0)
 		FAULT(c, "stream %s: %s", name, strerror(-result));
-	result = target->read(target, name, 0, check_entry, c);
+	c->next = first;
+	if (c->stream < STREAMS)
+		c->firsts[c->stream] = first;
+	if (c->stream < STREAMS ? first < c->prune_min[c->stream] || first > c->prune_max[c->stream] : first > 0)
+		FAULT(c, "stream %s begins with %" PRIu64 "; pruned was what is below %" PRIu64 ", and no more than what is below %" PRIu64, name, first,
+		      c->prune_min[c->stream % STREAMS], c->prune_max[c->stream % STREAMS]);
+	result = target->read(target, name, first, check_entry, c);
 	if (result < 0)
 		FAULT(c, "stream %s: reading it, up to %" PRIu64 ": %s", name, c->next, strerror(-result));
-	else if (c->next != next)
+	if (c->stream < STREAMS)
+		c->nexts[c->stream] = c->next;
+	if (result == 0 && c->next != next)
 		FAULT(c, "stream %s: the next id is said to be %" PRIu64 ", and reading ended at %" PRIu64, name, next, c->next);
+}
+
+/* The checkpoint is as it was when that was last known, unless something was tried since. What it covers is there. */
+static void check_cut(struct checker *c, struct target *target, const struct cut *cut, const char *name, uint32_t stream)
+{
+	char of[STREAM_NAME_MAX];
+	uint64_t covered = 0;
+
+	stream_name(of, stream);
+	int result = target->covered(target, name, of, &covered);
+	if (result < 0 && result != -ENOENT)
+		FAULT(c, "checkpoint %s: %s", name, strerror(-result));
+	if ((result == 0) != cut->there && !cut->tried)
+		FAULT(c, "checkpoint %s is %s, and that is not how it was left", name, result == 0 ? "there" : "gone");
+	if (result < 0)
+		return;
+	if (cut->there && !cut->tried && covered != cut->next[stream])
+		FAULT(c, "checkpoint %s covers %" PRIu64 " entries of stream %s; when it was made it was %" PRIu64, name, covered, of, cut->next[stream]);
+	if (covered > c->nexts[stream])
+		FAULT(c, "checkpoint %s covers %" PRIu64 " entries of stream %s, which ends at %" PRIu64, name, covered, of, c->nexts[stream]);
+}
+
+static void check_cuts(struct checker *c, struct target *target)
+{
+	char name[STREAM_NAME_MAX];
+
+	for (uint32_t i = 0; i < WRITERS * CHECKPOINTS && target->covered; i++) {
+		checkpoint_name(name, i / CHECKPOINTS, i % CHECKPOINTS);
+		for (uint32_t stream = 0; stream < STREAMS; stream++)
+			check_cut(c, target, &c->cuts[i], name, stream);
+		c->checkpoints += c->cuts[i].there && !c->cuts[i].tried;
+	}
 }
 
 /* Appends go on, and the next check looks for them. */
@@ -518,6 +680,7 @@ static int check(struct worker common, const char *log, bool kill)
 	for (size_t i = 0; names[i]; i++)
 		check_stream(&c, common.target, names[i]);
 	check_tried(&c);
+	check_cuts(&c, common.target);
 	for (size_t i = 0; i < c.made_count; i++) {
 		if (c.made[i].created && !c.made[i].deleting && !c.made[i].present)
 			FAULT(&c, "stream %u was made and is missing", c.made[i].stream);
@@ -532,8 +695,8 @@ static int check(struct worker common, const char *log, bool kill)
 	result = common.target->close(common.target);
 	if (result < 0)
 		FAULT(&c, "closing: %s", strerror(-result));
-	printf("%" PRIu64 " entries, %zu appends: %" PRIu64 " durable, %" PRIu64 " not there, %" PRIu64 " answers after the cut\n", c.entries, c.tried_count,
-	       c.durable, c.in_vain, c.late);
+	printf("%" PRIu64 " entries, %zu appends: %" PRIu64 " durable, %" PRIu64 " not there, %" PRIu64 " answers after the cut, %" PRIu64 " checkpoints\n",
+	       c.entries, c.tried_count, c.durable, c.in_vain, c.late, c.checkpoints);
 	return c.faults > 0;
 }
 

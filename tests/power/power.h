@@ -19,6 +19,12 @@ enum record_kind {
 	RECORD_CREATED,
 	RECORD_DELETING,
 	RECORD_DELETED,
+	RECORD_PRUNING, /* entries of the stream below `id` may go */
+	RECORD_PRUNED,	/* and those below `id` are gone */
+	RECORD_CHECKPOINTING, /* the writer's checkpoint `part` is about to be made, or moved */
+	RECORD_CHECKPOINTED,  /* it was, and covers what is below `id` in `stream`; one record for each of the common streams */
+	RECORD_FORGETTING,    /* it is about to be removed */
+	RECORD_FORGOTTEN,
 	RECORD_CUT, /* the power goes: what comes after it in the log is not demanded */
 };
 
@@ -60,8 +66,14 @@ struct target {
 	int (*sync)(struct target *t, const char *stream);
 	/* Every entry from `from` on, in order of ids, up to the first id that is not there; `visit` may end it. */
 	int (*read)(struct target *t, const char *stream, uint64_t from, visit_entry *visit, void *arg);
-	/* Whether the stream is well and its ids are dense; *ret_next is the next one. -EBADMSG after saying why not. */
-	int (*inspect)(struct target *t, const char *stream, uint64_t *ret_next);
+	/* Whether the stream is well and its ids are dense, from *ret_first to *ret_next - 1. -EBADMSG after saying why not. */
+	int (*inspect)(struct target *t, const char *stream, uint64_t *ret_first, uint64_t *ret_next);
+	/* NULL: it has no prunes and checkpoints. Prunes to `id` at most; *ret_first is what is left then. */
+	int (*prune)(struct target *t, const char *stream, uint64_t id, uint64_t *ret_first);
+	int (*checkpoint)(struct target *t, const char *name);
+	int (*forget)(struct target *t, const char *name);
+	/* What the checkpoint covers of the stream; -ENOENT if it is not there. */
+	int (*covered)(struct target *t, const char *name, const char *stream, uint64_t *ret_next);
 	/* Names, NULL-terminated, one allocation. */
 	int (*list)(struct target *t, char ***ret_names);
 	int (*close)(struct target *t);

@@ -124,7 +124,7 @@ static int library_read(struct target *t, const char *stream, uint64_t from, vis
 		return result;
 	result = wal_iter_new(st, from, &iter);
 	if (result == 0) {
-		while ((result = wal_iter_next(iter, &entry)) == 0 && visit(arg, entry.id, entry.data, entry.size))
+		while ((result = wal_iter_next(iter, &entry)) == WAL_PRUNED || (result == 0 && visit(arg, entry.id, entry.data, entry.size)))
 			;
 		if (result > 0 && result != WAL_END)
 			result = -EBADMSG;
@@ -134,7 +134,7 @@ static int library_read(struct target *t, const char *stream, uint64_t from, vis
 	return result < 0 ? result : 0;
 }
 
-static int library_inspect(struct target *t, const char *stream, uint64_t *ret_next)
+static int library_inspect(struct target *t, const char *stream, uint64_t *ret_first, uint64_t *ret_next)
 {
 	struct wal_stream *st;
 	struct wal_stream_stat stat;
@@ -148,7 +148,7 @@ static int library_inspect(struct target *t, const char *stream, uint64_t *ret_n
 		fprintf(stderr, "stream %s is not well: health %d, tail %d: %s\n", stream, stat.health, stat.tail, stat.reason);
 		result = -EBADMSG;
 	}
-	for (uint64_t id = 0; id < stat.next_id && result == 0; id += 7) {
+	for (uint64_t id = stat.first_id; id < stat.next_id && result == 0; id += 7) {
 		result = wal_stream_get(st, id, &buf);
 		if (result != 0) {
 			fprintf(stderr, "stream %s: cannot get entry %" PRIu64 " of %" PRIu64 ": %s\n", stream, id, stat.next_id, wal_strerror(result));
@@ -156,10 +156,50 @@ static int library_inspect(struct target *t, const char *stream, uint64_t *ret_n
 		}
 	}
 	wal_buf_release(&buf);
-	if (result == 0)
+	if (result == 0) {
+		*ret_first = stat.first_id;
 		*ret_next = stat.next_id;
+	}
 	wal_stream_close(st);
 	return result;
+}
+
+static int library_prune(struct target *t, const char *stream, uint64_t id, uint64_t *ret_first)
+{
+	struct wal_stream *st;
+	int result = wal_stream_open(library_of(t)->store, stream, 0, &st, NULL);
+
+	if (result < 0)
+		return result;
+	result = wal_stream_prune(st, id, NULL);
+	wal_stream_bounds(st, ret_first, NULL, NULL);
+	wal_stream_close(st);
+	return result;
+}
+
+static int library_checkpoint(struct target *t, const char *name)
+{
+	return wal_checkpoint_create(library_of(t)->store, name, strlen(name), 0, NULL);
+}
+
+static int library_forget(struct target *t, const char *name)
+{
+	int result = wal_checkpoint_remove(library_of(t)->store, name, strlen(name));
+
+	return result == WAL_NOT_FOUND ? 0 : result;
+}
+
+static int library_covered(struct target *t, const char *name, const char *stream, uint64_t *ret_next)
+{
+	struct wal_checkpoint *c;
+	int result = wal_checkpoint_load(library_of(t)->store, name, strlen(name), &c);
+
+	if (result != 0)
+		return result == WAL_NOT_FOUND ? -ENOENT : result;
+	if (wal_checkpoint_find(c, stream, ret_next) != 0)
+		*ret_next = 0;
+	free(c);
+	return 0;
 }
 
 static int library_list(struct target *t, char ***ret_names)
@@ -218,6 +258,10 @@ struct target *target_library(const char *path, const char *sync, uint64_t seed,
 			.sync = library_sync,
 			.read = library_read,
 			.inspect = library_inspect,
+			.prune = library_prune,
+			.checkpoint = library_checkpoint,
+			.forget = library_forget,
+			.covered = library_covered,
 			.list = library_list,
 			.close = library_close,
 		},

@@ -138,7 +138,7 @@ static bool count_entry(void *arg, uint64_t id, const void *data, size_t size)
 	return true;
 }
 
-static int mount_inspect(struct target *t, const char *stream, uint64_t *ret_next)
+static int mount_inspect(struct target *t, const char *stream, uint64_t *ret_first, uint64_t *ret_next)
 {
 	uint64_t listed = 0, end = 0, next = 0;
 	struct dirent *d;
@@ -163,8 +163,10 @@ static int mount_inspect(struct target *t, const char *stream, uint64_t *ret_nex
 			listed, end, next);
 		result = -EBADMSG;
 	}
-	if (result == 0)
+	if (result == 0) {
+		*ret_first = 0;
 		*ret_next = next;
+	}
 	return result;
 }
 

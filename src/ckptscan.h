@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads checkpoints.log from its beginning to its end: the records that hold, and the bytes that belong to none. Changes nothing.
+ *
+ * Behind a bad place the scan goes on at the next "CKPT" that begins a record that holds. Ids hold any bytes, also such as look like records: so where a bad record's own fields agree
+ * on where it ends, and that is the file's end or a record that holds, what is inside it is not looked at.
+ *
+ * The work is linear in the file's size whatever stands in it: once a checksum has failed, those of all prefixes are computed in one pass, a sample of them kept (no
+ * more than 4 MiB), and the checksum of any range follows from two of them. Memory: that, a window, and one record whose checksum holds.
+ */
+#ifndef WAL_CKPTSCAN_H
+#define WAL_CKPTSCAN_H
+
+#include "ckptrecord.h"
+#include "sys.h"
+
+struct ckptscan_bad {
+	uint64_t offset;
+	uint64_t bytes;
+	bool at_end; /* no record follows */
+	const char *expected; /* valid during the call */
+	const char *found;
+};
+
+/* What is called, in the order of the file. Anything but 0 ends the scan and is returned. */
+struct ckptscan {
+	/* A record that holds: where its header stands, its payload of `size` bytes, valid during the call. */
+	int (*record)(void *arg, uint64_t offset, const uint8_t *payload, uint32_t size, const struct record *record);
+	int (*bad)(void *arg, const struct ckptscan_bad *bad);
+	void *arg;
+};
+
+/* *ret_size is the size of the file that was scanned. -ENOMEM, or as reading failed. */
+int ckptscan_run(const struct ckptscan *scan, struct sys *sys, int fd, uint64_t *ret_size);
+
+#endif

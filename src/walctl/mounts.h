@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Where a store is mounted. */
+#ifndef WALCTL_MOUNTS_H
+#define WALCTL_MOUNTS_H
+
+/*
+ * The mount point of the walfs that writes to the store in this directory, for free(3). NULL: there is none to be seen, or its source is not the store's path because
+ * fsname was given. A mount that is read-only is not meant: it does not hold the store's lock.
+ */
+char *mounts_find(const char *store_path);
+
+#endif

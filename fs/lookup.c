@@ -2,6 +2,7 @@
 #include "lookup.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "checkpoints.h"
@@ -110,7 +111,8 @@ static int lookup_any(struct walfs *fs, const struct node *parent, const char *n
 	}
 }
 
-int lookup_node(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
+/* The lookup is counted: if the kernel does not get to know of it, lookup_forget() it. */
+static int find(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
 {
 	int r;
 
@@ -120,11 +122,6 @@ int lookup_node(struct walfs *fs, const struct node *parent, const char *name, s
 	if (r == 0 && ret_node->slot & NODE_SLOT_CUT)
 		r = cut_know(fs, ret_node->slot);
 	return r;
-}
-
-bool lookup_is_slow(const struct node *parent, const char *name)
-{
-	return cut_has_name(parent, name);
 }
 
 void lookup_forget(struct walfs *fs, const struct node *node, uint64_t count)
@@ -153,6 +150,69 @@ double lookup_timeout(const struct node *parent, const char *name, const struct 
 		break;
 	}
 	return node_is_at(parent) ? NAMESPACE_TIMEOUT_CUT : NAMESPACE_TIMEOUT_LONG;
+}
+
+static void reply(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name)
+{
+	struct fuse_entry_param entry;
+	struct node node;
+	int r;
+
+	r = find(fs, parent, name, &node);
+	if (r == 0) {
+		r = namespace_entry(fs, &node, &entry);
+		if (r)
+			lookup_forget(fs, &node, 1);
+	}
+	/* ENOENT by an error, not by a node id of 0, is not remembered: the name may be there the next moment. */
+	if (r) {
+		fuse_reply_err(req, walfs_errno(r));
+		return;
+	}
+	entry.entry_timeout = lookup_timeout(parent, name, &node);
+	if (fuse_reply_entry(req, &entry) < 0)
+		lookup_forget(fs, &node, 1);
+}
+
+struct slow_lookup {
+	struct job job;
+	struct walfs *fs;
+	fuse_req_t req;
+	struct node parent;
+	char name[];
+};
+
+static void slow_lookup_run(struct job *job)
+{
+	struct slow_lookup *lookup = (struct slow_lookup *)job;
+	struct walfs *fs = lookup->fs;
+
+	reply(fs, lookup->req, &lookup->parent, lookup->name);
+	free(lookup);
+	walfs_end(fs);
+}
+
+static void reply_in_pool(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name)
+{
+	size_t name_bytes = strlen(name) + 1;
+	struct slow_lookup *lookup = malloc(sizeof(*lookup) + name_bytes);
+
+	if (!lookup) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	*lookup = (struct slow_lookup){ .job = { .run = slow_lookup_run }, .fs = fs, .req = req, .parent = *parent };
+	memcpy(lookup->name, name, name_bytes);
+	walfs_begin(fs);
+	pool_submit(&fs->pool, &lookup->job);
+}
+
+void lookup_reply(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name)
+{
+	if (cut_has_name(parent, name))
+		reply_in_pool(fs, req, parent, name); /* it may read the disk */
+	else
+		reply(fs, req, parent, name);
 }
 
 int lookup_readlink(struct walfs *fs, const struct node *node, char *target)

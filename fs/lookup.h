@@ -5,14 +5,8 @@
 
 #include "namespace.h"
 
-/*
- * The node called `name` in `parent`; also "." and "..". WAL_NOT_FOUND, WAL_PRUNED, -ENAMETOOLONG, -EOVERFLOW … The lookup is counted: if the kernel does not get to know
- * of it, lookup_forget() it.
- */
-int lookup_node(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node);
-
-/* Whether that may read the disk. */
-bool lookup_is_slow(const struct node *parent, const char *name);
+/* Answers a LOOKUP of `name` in `parent`; also of "." and "..". */
+void lookup_reply(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name);
 
 /* The kernel has forgotten `count` lookups of the node. */
 void lookup_forget(struct walfs *fs, const struct node *node, uint64_t count);

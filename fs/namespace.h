@@ -10,6 +10,7 @@
 
 #include <sys/stat.h>
 
+#include "entry_name.h"
 #include "ino.h"
 #include "walfs.h"
 
@@ -94,15 +95,8 @@ int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry
 double namespace_attr_timeout(const struct node *node);
 
 enum {
-	ENTRY_NAME_MAX = 21, /* 20 digits and NUL */
 	NAMESPACE_LINK_MAX = WAL_STREAM_NAME_MAX + 4,
 };
-
-/* The name that entry `id` is listed by. */
-void entry_name(uint64_t id, char *name);
-
-/* Digits only, 1 to 20 of them, below 2^64. */
-bool entry_parse_id(const char *name, uint64_t *ret_id);
 
 /* The clock; and all three times of `st`, of which nothing here has more than one. */
 int64_t namespace_now_ns(void);

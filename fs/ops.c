@@ -64,72 +64,12 @@ static bool may_change_at(fuse_req_t req, fuse_ino_t ino)
 	return may_change(req);
 }
 
-static void look_up(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name)
-{
-	struct fuse_entry_param entry;
-	struct node node;
-	int r;
-
-	r = lookup_node(fs, parent, name, &node);
-	if (r == 0) {
-		r = namespace_entry(fs, &node, &entry);
-		if (r)
-			lookup_forget(fs, &node, 1);
-	}
-	/* ENOENT by an error, not by a node id of 0, is not remembered: the name may be there the next moment. */
-	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
-		return;
-	}
-	entry.entry_timeout = lookup_timeout(parent, name, &node);
-	if (fuse_reply_entry(req, &entry) < 0)
-		lookup_forget(fs, &node, 1);
-}
-
-struct slow_lookup {
-	struct job job;
-	struct walfs *fs;
-	fuse_req_t req;
-	struct node parent;
-	char name[];
-};
-
-static void slow_lookup_run(struct job *job)
-{
-	struct slow_lookup *lookup = (struct slow_lookup *)job;
-	struct walfs *fs = lookup->fs;
-
-	look_up(fs, lookup->req, &lookup->parent, lookup->name);
-	free(lookup);
-	walfs_end(fs);
-}
-
-static void look_up_in_pool(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name)
-{
-	size_t name_bytes = strlen(name) + 1;
-	struct slow_lookup *lookup = malloc(sizeof(*lookup) + name_bytes);
-
-	if (!lookup) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	*lookup = (struct slow_lookup){ .job = { .run = slow_lookup_run }, .fs = fs, .req = req, .parent = *parent };
-	memcpy(lookup->name, name, name_bytes);
-	walfs_begin(fs);
-	pool_submit(&fs->pool, &lookup->job);
-}
-
 static void op_lookup(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
-	struct walfs *fs = walfs_from(req);
 	struct node parent;
 
-	if (!get_node(req, parent_ino, &parent))
-		return;
-	if (lookup_is_slow(&parent, name))
-		look_up_in_pool(fs, req, &parent, name);
-	else
-		look_up(fs, req, &parent, name);
+	if (get_node(req, parent_ino, &parent))
+		lookup_reply(walfs_from(req), req, &parent, name);
 }
 
 static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "chunk.h"
 #include "sync.h"
 
 struct dir {
@@ -25,34 +26,6 @@ enum {
 	COOKIE_NEW = 2,
 	COOKIE_FIRST = 16,
 };
-
-/* What is being filled. */
-struct chunk {
-	fuse_req_t req;
-	char *data;
-	size_t size, used;
-	bool plus;
-};
-
-/* False if there is no room. `entry` has at least st_ino and the type. */
-static bool chunk_add(struct chunk *chunk, const char *name, const struct fuse_entry_param *entry, uint64_t next_cookie)
-{
-	char *at = chunk->data + chunk->used;
-	size_t room = chunk->size - chunk->used;
-	size_t bytes = chunk->plus ? fuse_add_direntry_plus(chunk->req, at, room, name, entry, (off_t)next_cookie) :
-				     fuse_add_direntry(chunk->req, at, room, name, &entry->attr, (off_t)next_cookie);
-
-	if (bytes > room)
-		return false;
-	chunk->used += bytes;
-	return true;
-}
-
-/* With node id 0 the kernel takes name, type and inode number only. */
-static struct fuse_entry_param bare_entry(uint64_t st_ino, mode_t type)
-{
-	return (struct fuse_entry_param){ .attr = { .st_ino = st_ino, .st_mode = type } };
-}
 
 /* The attributes too, if they can be had. */
 static struct fuse_entry_param listed_entry(struct dir *dir, bool full, const struct node *node, uint64_t ino_base, mode_t type)
@@ -90,6 +63,13 @@ static void list_root(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	uint64_t ino_base;
 	uint32_t index = cookie > COOKIE_FIRST ? (uint32_t)(cookie - COOKIE_FIRST) : 0;
 
+	if (cookie < COOKIE_FIRST) {
+		struct node node = { .kind = NODE_CHECKPOINTS };
+		struct fuse_entry_param entry = listed_entry(dir, chunk->plus, &node, 0, S_IFDIR);
+
+		if (!chunk_add(chunk, ".checkpoints", &entry, COOKIE_FIRST))
+			return;
+	}
 	while (namespace_next(dir->handle.fs, index, &index, name, &ino_base)) {
 		struct node node = { .kind = NODE_STREAM, .slot = index };
 		struct fuse_entry_param entry = listed_entry(dir, chunk->plus, &node, ino_base, S_IFDIR);

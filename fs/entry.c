@@ -212,7 +212,7 @@ void entry_open(struct walfs *fs, const struct node *node, fuse_req_t req, struc
 		r = -ENOMEM;
 	if (r) {
 		slot_put(fs, slot);
-		fuse_reply_err(req, walfs_errno(r));
+		fuse_reply_err(req, read_errno(r)); /* upon ESTALE the kernel looks the name up again, and finds none */
 		return;
 	}
 	entry->id = node->number;

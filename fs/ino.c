@@ -2,25 +2,65 @@
 #include "ino.h"
 
 #include <assert.h>
+#include <string.h>
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
+
+#include "fnv.h"
 
 enum {
 	CLASS_SHIFT = NODE_NUMBER_BITS + NODE_SLOT_BITS,
 	CLASS_KIND = 0,
 	CLASS_ENTRY = 1,
+	CLASS_CHECKPOINT = 2,
+	CLASS_SHARD = 3,
 };
+
+/* Bits 63-61 are 001. */
+#define CHECKPOINT_INO_MIN (UINT64_C(1) << 61)
+#define CHECKPOINT_INO_MAX ((UINT64_C(1) << 62) - 1)
 
 static_assert(sizeof(fuse_ino_t) == 8, "node ids are 64 bits wide");
 static_assert(CLASS_SHIFT + 4 == 64, "class, slot and number fill a node id");
 static_assert(NODE_ROOT == FUSE_ROOT_ID, "the root packs to FUSE_ROOT_ID");
 static_assert((uint64_t)NODE_ENTRY < NODE_INO_ENTRY, "the inode numbers of kinds end before those of entries");
 
+static uint64_t class_of(enum node_kind kind)
+{
+	switch (kind) {
+	case NODE_ENTRY:
+		return CLASS_ENTRY;
+	case NODE_CHECKPOINT:
+		return CLASS_CHECKPOINT;
+	case NODE_SHARD:
+		return CLASS_SHARD;
+	default:
+		return CLASS_KIND;
+	}
+}
+
+bool node_has_slot(const struct node *node)
+{
+	switch (node->kind) {
+	case NODE_ROOT:
+	case NODE_CHECKPOINTS:
+	case NODE_CHECKPOINTS_PRUNE:
+	case NODE_CHECKPOINTS_COMPACT:
+	case NODE_HEAD:
+	case NODE_SHARDS:
+	case NODE_CHECKPOINT:
+	case NODE_SHARD:
+		return false;
+	default:
+		return true;
+	}
+}
+
 uint64_t node_pack(const struct node *node)
 {
-	uint64_t class = node->kind == NODE_ENTRY ? CLASS_ENTRY : CLASS_KIND;
-	uint64_t number = node->kind == NODE_ENTRY ? node->number : (uint64_t)node->kind;
+	uint64_t class = class_of(node->kind);
+	uint64_t number = class == CLASS_KIND ? (uint64_t)node->kind : node->number;
 
 	assert(node->slot < NODE_SLOTS_MAX && number < NODE_NUMBERS_MAX);
 	return class << CLASS_SHIFT | (uint64_t)node->slot << NODE_NUMBER_BITS | number;
@@ -29,42 +69,69 @@ uint64_t node_pack(const struct node *node)
 bool node_unpack(uint64_t ino, struct node *ret_node)
 {
 	uint64_t number = ino & (NODE_NUMBERS_MAX - 1);
-	struct node node = { .slot = ino >> NODE_NUMBER_BITS & (NODE_SLOTS_MAX - 1) };
+	struct node node = { .slot = ino >> NODE_NUMBER_BITS & (NODE_SLOTS_MAX - 1), .number = number };
 
 	switch (ino >> CLASS_SHIFT) {
 	case CLASS_KIND:
-		if (number < NODE_ROOT || number >= NODE_ENTRY || (number == NODE_ROOT && node.slot))
+		if (number < NODE_ROOT || number >= NODE_ENTRY)
 			return false;
 		node.kind = number;
+		node.number = 0;
 		break;
 	case CLASS_ENTRY:
 		node.kind = NODE_ENTRY;
-		node.number = number;
+		break;
+	case CLASS_CHECKPOINT:
+		node.kind = NODE_CHECKPOINT;
+		break;
+	case CLASS_SHARD:
+		node.kind = NODE_SHARD;
 		break;
 	default:
 		return false;
 	}
+	if (node.slot && !node_has_slot(&node))
+		return false;
 	*ret_node = node;
 	return true;
 }
 
-uint64_t node_ino_base(const char *stream_name)
+/* The finalizer of MurmurHash3: FNV-1a alone leaves the high bits of short names alike. */
+static uint64_t mix(uint64_t hash)
 {
-	uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-	for (const unsigned char *p = (const unsigned char *)stream_name; *p; p++)
-		hash = (hash ^ *p) * UINT64_C(0x100000001b3);
 	hash ^= hash >> 33;
 	hash *= UINT64_C(0xff51afd7ed558ccd);
 	hash ^= hash >> 33;
 	hash *= UINT64_C(0xc4ceb9fe1a85ec53);
-	hash ^= hash >> 33;
+	return hash ^ hash >> 33;
+}
+
+uint64_t node_ino_base(const char *stream_name)
+{
+	uint64_t hash = mix(fnv1a(stream_name, strlen(stream_name)));
+
 	return (hash & ~(UINT64_C(3) << 62)) | UINT64_C(1) << 62;
+}
+
+uint64_t node_ino_checkpoint(const void *id, size_t id_size)
+{
+	uint64_t ino = (mix(fnv1a(id, id_size)) & (CHECKPOINT_INO_MIN - 1)) | CHECKPOINT_INO_MIN;
+
+	return ino < CHECKPOINT_INO_MAX ? ino : CHECKPOINT_INO_MAX - 1;
 }
 
 uint64_t node_ino(const struct node *node, uint64_t base)
 {
-	if (node->kind == NODE_ROOT)
-		return FUSE_ROOT_ID;
-	return base + (node->kind == NODE_ENTRY ? NODE_INO_ENTRY + node->number : (uint64_t)node->kind);
+	switch (node->kind) {
+	case NODE_ENTRY:
+		return base + NODE_INO_ENTRY + node->number;
+	case NODE_SHARD:
+		return NODE_INO_ENTRY + node->number;
+	case NODE_CHECKPOINT:
+		return base;
+	case NODE_HEAD:
+		return CHECKPOINT_INO_MAX;
+	default:
+		return node_has_slot(node) ? base + (uint64_t)node->kind : (uint64_t)node->kind;
+	}
 }

@@ -37,11 +37,19 @@ static void complain_about_store(struct report *report, const struct place *plac
 			    "unmount it where it is mounted, or let that process end; '-o ro' mounts it for reading meanwhile");
 }
 
+/* The loop is about to leave. */
+static void before_stop(void *arg)
+{
+	struct walfs *fs = arg;
+
+	expire_stop(&fs->expire);
+}
+
 static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *session)
 {
 	int error, signal;
 
-	error = stop_watch(stop, session);
+	error = stop_watch(stop, session, before_stop, fs);
 	if (error < 0) {
 		report_line(fs->report, WAL_LOG_ERROR, "no thread for signals: %s", strerror(-error));
 		return EXIT_MOUNT;
@@ -79,6 +87,7 @@ static int mount_and_run(struct walfs *fs, struct stop *stop, struct fuse_sessio
 		return status;
 	}
 	report_line(fs->report, WAL_LOG_INFO, "'%s' is mounted at '%s'", place->store, place->mountpoint);
+	fs->session = session;
 	status = run_loop(fs, stop, session);
 	fuse_session_unmount(session);
 	return status;

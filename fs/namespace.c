@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "checkpoints.h"
+#include "control.h"
+#include "shards.h"
+
 /* Entries never change, names never come to mean something else. */
 #define TIMEOUT_LONG (365.0 * 24 * 3600)
-
-/* `new` must look the same for ever, or rsync would send it each time. 2000-01-01: tar warns about 1970, zip knows nothing before 1980. */
-#define NEW_MTIME_NS (INT64_C(946684800) * 1000000000)
 
 struct namespace {
 	pthread_mutex_t lock;
@@ -22,7 +23,7 @@ struct namespace {
 	int64_t root_mtime_ns;
 };
 
-static int64_t now_ns(void)
+int64_t namespace_now_ns(void)
 {
 	struct timespec ts;
 
@@ -125,7 +126,7 @@ int namespace_new(struct walfs *fs, const char *store_path, struct namespace **r
 	if (!names)
 		return -ENOMEM;
 	pthread_mutex_init(&names->lock, NULL);
-	names->root_mtime_ns = stat(store_path, &st) ? now_ns() : st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	names->root_mtime_ns = stat(store_path, &st) ? namespace_now_ns() : st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
 	r = grow(names);
 	if (r == 0)
 		r = wal_store_list(fs->store, &list, &count);
@@ -227,7 +228,7 @@ int namespace_create(struct walfs *fs, const char *name, struct node *ret_node)
 
 	r = wal_stream_open(fs->store, name, WAL_CREATE | WAL_EXCL, &stream, &err);
 	if (r < 0) {
-		if (r != -EEXIST && r != -EINVAL && r != -ENAMETOOLONG && r != -EROFS)
+		if (r != -EEXIST && r != -EINVAL && r != -ENAMETOOLONG && r != -EPERM && r != -EROFS)
 			report_line(fs->report, WAL_LOG_ERROR, "stream '%s' was not created: %s", name, err.message);
 		return r;
 	}
@@ -235,7 +236,7 @@ int namespace_create(struct walfs *fs, const char *name, struct node *ret_node)
 	r = add(names, name, &slot);
 	if (r == 0) {
 		slot->stream = stream;
-		names->root_mtime_ns = now_ns();
+		names->root_mtime_ns = namespace_now_ns();
 		*ret_node = (struct node){ .kind = NODE_STREAM, .slot = slot->index };
 	}
 	pthread_mutex_unlock(&names->lock);
@@ -263,7 +264,7 @@ int namespace_delete(struct walfs *fs, const char *name)
 		unchain(names, slot);
 		names->slots[slot->index] = NULL;
 		names->live_count--;
-		names->root_mtime_ns = now_ns();
+		names->root_mtime_ns = namespace_now_ns();
 		slot->removed = true;
 		unused = !slot->users;
 	}
@@ -284,8 +285,7 @@ void entry_name(uint64_t id, char *name)
 	name[ENTRY_NAME_MAX - 1] = '\0';
 }
 
-/* Digits only, 1 to 20 of them, below 2^64. */
-static bool parse_id(const char *name, uint64_t *ret_id)
+bool entry_parse_id(const char *name, uint64_t *ret_id)
 {
 	uint64_t id = 0;
 	size_t i;
@@ -312,12 +312,24 @@ static int lookup_stream(struct walfs *fs, const char *name, struct node *ret_no
 	return slot ? 0 : WAL_NOT_FOUND;
 }
 
+/* What the store has beside its streams, whose names never begin with a period. */
+static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_node)
+{
+	if (!strcmp(name, ".checkpoints"))
+		*ret_node = (struct node){ .kind = NODE_CHECKPOINTS };
+	else if (!strcmp(name, ".shard") && wal_store_shards(fs->store))
+		*ret_node = (struct node){ .kind = NODE_SHARDS };
+	else
+		return WAL_NOT_FOUND;
+	return 0;
+}
+
 static int lookup_in_stream(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
 {
 	static const struct {
 		const char *name;
 		enum node_kind kind;
-	} fixed[] = { { "new", NODE_NEW }, { ".first", NODE_FIRST }, { ".last", NODE_LAST } };
+	} fixed[] = { { "new", NODE_NEW }, { ".first", NODE_FIRST }, { ".last", NODE_LAST }, { ".prune", NODE_PRUNE }, { ".rotate", NODE_ROTATE } };
 	struct node node = { .kind = NODE_ENTRY, .slot = parent->slot };
 	struct slot *slot;
 	int r;
@@ -327,7 +339,7 @@ static int lookup_in_stream(struct walfs *fs, const struct node *parent, const c
 			*ret_node = (struct node){ .kind = fixed[i].kind, .slot = parent->slot };
 			return 0;
 		}
-	if (!parse_id(name, &node.number))
+	if (!entry_parse_id(name, &node.number))
 		return WAL_NOT_FOUND;
 	r = slot_get(fs, node.slot, &slot);
 	if (r)
@@ -347,16 +359,20 @@ int namespace_lookup(struct walfs *fs, const struct node *parent, const char *na
 		return 0;
 	}
 	if (!strcmp(name, "..")) {
-		bool in_root = parent->kind == NODE_ROOT || parent->kind == NODE_STREAM;
+		bool in_root = parent->kind == NODE_STREAM || !node_has_slot(parent);
 
 		*ret_node = in_root ? (struct node){ .kind = NODE_ROOT } : (struct node){ .kind = NODE_STREAM, .slot = parent->slot };
 		return 0;
 	}
 	switch (parent->kind) {
 	case NODE_ROOT:
-		return lookup_stream(fs, name, ret_node);
+		return name[0] == '.' ? lookup_in_root(fs, name, ret_node) : lookup_stream(fs, name, ret_node);
 	case NODE_STREAM:
 		return lookup_in_stream(fs, parent, name, ret_node);
+	case NODE_CHECKPOINTS:
+		return checkpoints_lookup(fs, name, ret_node);
+	case NODE_SHARDS:
+		return shards_lookup(fs, name, ret_node);
 	default:
 		return -ENOTDIR;
 	}
@@ -368,6 +384,10 @@ int namespace_readlink(struct walfs *fs, const struct node *node, char *target)
 	struct slot *slot;
 	int r;
 
+	if (node->kind == NODE_HEAD)
+		return checkpoints_readlink(fs, target);
+	if (node->kind == NODE_SHARD)
+		return shards_readlink(fs, node, target);
 	r = slot_get(fs, node->slot, &slot);
 	if (r)
 		return r;
@@ -381,7 +401,7 @@ int namespace_readlink(struct walfs *fs, const struct node *node, char *target)
 
 /* ---- Attributes ---- */
 
-static void set_times(struct stat *st, int64_t ns)
+void namespace_set_times(struct stat *st, int64_t ns)
 {
 	st->st_mtim = walfs_timespec(ns);
 	st->st_ctim = st->st_mtim;
@@ -391,8 +411,8 @@ static void set_times(struct stat *st, int64_t ns)
 static void stat_root(struct walfs *fs, struct stat *st)
 {
 	pthread_mutex_lock(&fs->names->lock);
-	st->st_nlink = 2 + fs->names->live_count;
-	set_times(st, fs->names->root_mtime_ns);
+	st->st_nlink = 3 + fs->names->live_count; /* .checkpoints */
+	namespace_set_times(st, fs->names->root_mtime_ns);
 	pthread_mutex_unlock(&fs->names->lock);
 	st->st_mode = S_IFDIR | 0777;
 	st->st_size = 4096;
@@ -409,11 +429,15 @@ static int stat_in_stream(struct slot *slot, const struct node *node, struct sta
 		st->st_mode = S_IFDIR | 0777;
 		st->st_nlink = 2;
 		st->st_size = 4096;
-		set_times(st, wal_stream_mtime(slot->stream));
+		namespace_set_times(st, wal_stream_mtime(slot->stream));
 		return 0;
 	case NODE_NEW:
 		st->st_mode = S_IFREG | 0666;
-		set_times(st, NEW_MTIME_NS);
+		namespace_set_times(st, NAMESPACE_TIME_NS);
+		return 0;
+	case NODE_PRUNE:
+	case NODE_ROTATE:
+		control_stat(st);
 		return 0;
 	case NODE_FIRST:
 	case NODE_LAST:
@@ -422,7 +446,7 @@ static int stat_in_stream(struct slot *slot, const struct node *node, struct sta
 			return WAL_NOT_FOUND;
 		st->st_mode = S_IFLNK | 0777;
 		st->st_size = ENTRY_NAME_MAX - 1;
-		set_times(st, wal_stream_mtime(slot->stream));
+		namespace_set_times(st, wal_stream_mtime(slot->stream));
 		return 0;
 	default:
 		r = wal_stream_lookup(slot->stream, node->number, &info);
@@ -430,7 +454,28 @@ static int stat_in_stream(struct slot *slot, const struct node *node, struct sta
 			return r;
 		st->st_mode = S_IFREG | 0444;
 		st->st_size = (off_t)info.size;
-		set_times(st, info.time_ns);
+		namespace_set_times(st, info.time_ns);
+		return 0;
+	}
+}
+
+/* Of what is not in a stream. */
+static int stat_in_store(struct walfs *fs, const struct node *node, struct stat *st)
+{
+	st->st_ino = node_ino(node, 0);
+	switch (node->kind) {
+	case NODE_ROOT:
+		stat_root(fs, st);
+		return 0;
+	case NODE_CHECKPOINTS:
+	case NODE_HEAD:
+	case NODE_CHECKPOINT:
+		return checkpoints_stat(fs, node, st);
+	case NODE_SHARDS:
+	case NODE_SHARD:
+		return shards_stat(fs, node, st);
+	default:
+		control_stat(st);
 		return 0;
 	}
 }
@@ -441,19 +486,18 @@ int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret)
 	struct slot *slot;
 	int r;
 
-	if (node->kind == NODE_ROOT) {
-		st.st_ino = node_ino(node, 0);
-		stat_root(fs, &st);
-	} else {
+	if (node_has_slot(node)) {
 		r = slot_get(fs, node->slot, &slot);
 		if (r)
 			return r;
 		st.st_ino = node_ino(node, slot->ino_base);
 		r = stat_in_stream(slot, node, &st);
 		slot_put(fs, slot);
-		if (r)
-			return r;
+	} else {
+		r = stat_in_store(fs, node, &st);
 	}
+	if (r)
+		return r;
 	if (!S_ISLNK(st.st_mode))
 		st.st_mode &= ~fs->opts->umask;
 	/* Fewer than the size needs would make cp and tar look for holes. */
@@ -467,12 +511,26 @@ double namespace_attr_timeout(const struct node *node)
 	return node->kind == NODE_ENTRY ? TIMEOUT_LONG : 0;
 }
 
+/* Whether the name means this node for as long as there is the directory that it is in. */
+static bool name_is_lasting(const struct node *node)
+{
+	switch (node->kind) {
+	case NODE_FIRST:
+	case NODE_LAST:
+	case NODE_HEAD:
+	case NODE_CHECKPOINT:
+		return false;
+	default:
+		return true;
+	}
+}
+
 int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry_param *ret)
 {
 	struct fuse_entry_param entry = { .generation = fs->generation, .attr_timeout = namespace_attr_timeout(node) };
 	int r;
 
-	if (node->number >= NODE_NUMBERS_MAX) {
+	if (node->kind == NODE_ENTRY && node->number >= NODE_NUMBERS_MAX) {
 		uint64_t next;
 		struct slot *slot;
 
@@ -487,7 +545,7 @@ int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry
 	if (r)
 		return r;
 	entry.ino = node_pack(node);
-	entry.entry_timeout = node->kind == NODE_FIRST || node->kind == NODE_LAST ? 0 : TIMEOUT_LONG;
+	entry.entry_timeout = name_is_lasting(node) ? TIMEOUT_LONG : 0;
 	*ret = entry;
 	return 0;
 }

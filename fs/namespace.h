@@ -13,6 +13,12 @@
 #include "ino.h"
 #include "walfs.h"
 
+/*
+ * The time of what has none of its own. `new` must look the same for ever, or rsync would send it each time. 2000-01-01: tar warns about
+ * 1970, zip knows nothing before 1980.
+ */
+#define NAMESPACE_TIME_NS (INT64_C(946684800) * 1000000000)
+
 /* One stream. Used from slot_get() to slot_put(); the constant fields need no lock. */
 struct slot {
 	uint32_t index;
@@ -60,14 +66,22 @@ int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry
 /* How long the kernel may keep the attributes, in seconds. */
 double namespace_attr_timeout(const struct node *node);
 
-/* What the symlink `node` holds, with NUL, at most ENTRY_NAME_MAX bytes. WAL_NOT_FOUND: the stream is empty. */
+/* What the symlink `node` holds, with NUL, at most NAMESPACE_LINK_MAX bytes. WAL_NOT_FOUND: the stream is empty, there is no checkpoint. */
 int namespace_readlink(struct walfs *fs, const struct node *node, char *target);
 
 enum {
 	ENTRY_NAME_MAX = 21, /* 20 digits and NUL */
+	NAMESPACE_LINK_MAX = WAL_STREAM_NAME_MAX + 4,
 };
 
 /* The name that entry `id` is listed by. */
 void entry_name(uint64_t id, char *name);
+
+/* Digits only, 1 to 20 of them, below 2^64. */
+bool entry_parse_id(const char *name, uint64_t *ret_id);
+
+/* The clock; and all three times of `st`, of which nothing here has more than one. */
+int64_t namespace_now_ns(void);
+void namespace_set_times(struct stat *st, int64_t ns);
 
 #endif

@@ -11,8 +11,11 @@
 #include <string.h>
 
 #include "append.h"
+#include "checkpoint_file.h"
+#include "commands.h"
 #include "dir.h"
 #include "entry.h"
+#include "snapdir.h"
 #include "sync.h"
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
@@ -60,6 +63,9 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 	if (r == 0)
 		r = namespace_entry(fs, &node, &entry);
 	/* ENOENT by an error, not by a node id of 0, is not remembered: the name may be there the next moment. */
+	/* Any number of zeros before an id: those names could not all be forgotten when the entry is pruned. */
+	if (r == 0 && node.kind == NODE_ENTRY && strlen(name) != ENTRY_NAME_MAX - 1)
+		entry.entry_timeout = 0;
 	if (r)
 		fuse_reply_err(req, walfs_errno(r));
 	else
@@ -76,8 +82,9 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	if (!get_node(req, ino, &node))
 		return;
 	r = namespace_stat(walfs_from(req), &node, &st);
+	/* By a path the kernel looks up again then, and finds that there is no such name any more. */
 	if (r)
-		fuse_reply_err(req, walfs_errno(r));
+		fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
 	else
 		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
 }
@@ -91,7 +98,7 @@ static bool changes_owner_or_mode(const struct stat *now, const struct stat *wan
 
 /*
  * Nothing can be changed. `new` lets pass what `touch`, `cp -p`, `rsync -a` and `> new` do to it as to any file they write, and stays as it
- * is; everything else what changes nothing.
+ * is, and so do control files. A checkpoint is not moved by `touch`. Everything else lets pass what changes nothing.
  */
 static int set_attributes(const struct node *node, const struct stat *now, const struct stat *wanted, int to_set,
 			  const struct fuse_file_info *fi)
@@ -108,8 +115,17 @@ static int set_attributes(const struct node *node, const struct stat *now, const
 		if (fi && handle_from(fi)->ops->truncate)
 			return handle_from(fi)->ops->truncate(handle_from(fi), (uint64_t)wanted->st_size);
 		return wanted->st_size ? -EPERM : 0;
+	case NODE_PRUNE:
+	case NODE_ROTATE:
+	case NODE_CHECKPOINTS_PRUNE:
+	case NODE_CHECKPOINTS_COMPACT:
+		return to_set & FUSE_SET_ATTR_SIZE && wanted->st_size ? -EPERM : 0;
+	case NODE_CHECKPOINT:
+		return to_set & FUSE_SET_ATTR_SIZE ? -EPERM : 0;
 	case NODE_ROOT:
 	case NODE_STREAM:
+	case NODE_CHECKPOINTS:
+	case NODE_SHARDS:
 		return to_set & times ? -EPERM : 0;
 	default:
 		return -EPERM;
@@ -134,15 +150,20 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
 }
 
+static bool is_link(const struct node *node)
+{
+	return node->kind == NODE_FIRST || node->kind == NODE_LAST || node->kind == NODE_HEAD || node->kind == NODE_SHARD;
+}
+
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
-	char target[ENTRY_NAME_MAX];
+	char target[NAMESPACE_LINK_MAX];
 	struct node node;
 	int r;
 
 	if (!get_node(req, ino, &node))
 		return;
-	r = node.kind == NODE_FIRST || node.kind == NODE_LAST ? namespace_readlink(walfs_from(req), &node, target) : -EINVAL;
+	r = is_link(&node) ? namespace_readlink(walfs_from(req), &node, target) : -EINVAL;
 	if (r)
 		fuse_reply_err(req, walfs_errno(r));
 	else
@@ -225,8 +246,49 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
 	if (!may_change(req))
 		return;
-	if (parent_ino == FUSE_ROOT_ID)
+	if (parent_ino == FUSE_ROOT_ID && name[0] != '.')
 		change_stream(req, name, rmdir_run);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+/* ---- Making and removing checkpoints ---- */
+
+static bool is_checkpoints(fuse_ino_t ino)
+{
+	struct node node;
+
+	return node_unpack(ino, &node) && node.kind == NODE_CHECKPOINTS;
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	(void)rdev;
+	if (!may_change(req))
+		return;
+	if (is_checkpoints(parent) && S_ISREG(mode))
+		checkpoint_make(walfs_from(req), name, req);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	(void)mode; /* every checkpoint has the same */
+	if (!may_change(req))
+		return;
+	if (is_checkpoints(parent))
+		checkpoint_create(walfs_from(req), name, req, fi);
+	else
+		fuse_reply_err(req, EPERM);
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	if (!may_change(req))
+		return;
+	if (is_checkpoints(parent))
+		checkpoint_remove(walfs_from(req), name, req);
 	else
 		fuse_reply_err(req, EPERM);
 }
@@ -239,18 +301,6 @@ static void refuse(fuse_req_t req)
 		fuse_reply_err(req, EPERM);
 }
 
-static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
-{
-	(void)parent, (void)name, (void)mode, (void)rdev;
-	refuse(req);
-}
-
-static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
-{
-	(void)parent, (void)name, (void)mode, (void)fi;
-	refuse(req);
-}
-
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
 	(void)link, (void)parent, (void)name;
@@ -260,12 +310,6 @@ static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, cons
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
 	(void)ino, (void)new_parent, (void)new_name;
-	refuse(req);
-}
-
-static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
-{
-	(void)parent, (void)name;
 	refuse(req);
 }
 
@@ -293,8 +337,17 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	case NODE_NEW:
 		append_open(fs, &node, req, fi);
 		break;
+	case NODE_CHECKPOINT:
+		checkpoint_open(fs, &node, req, fi);
+		break;
+	case NODE_PRUNE:
+	case NODE_ROTATE:
+	case NODE_CHECKPOINTS_PRUNE:
+	case NODE_CHECKPOINTS_COMPACT:
+		command_open(fs, &node, req, fi);
+		break;
 	default:
-		fuse_reply_err(req, node.kind == NODE_ROOT || node.kind == NODE_STREAM ? EISDIR : ELOOP);
+		fuse_reply_err(req, is_link(&node) ? ELOOP : EISDIR);
 	}
 }
 
@@ -306,6 +359,8 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		return;
 	if (node.kind == NODE_ROOT || node.kind == NODE_STREAM)
 		dir_open(walfs_from(req), &node, req, fi);
+	else if (node.kind == NODE_CHECKPOINTS || node.kind == NODE_SHARDS)
+		snapdir_open(walfs_from(req), &node, req, fi);
 	else
 		fuse_reply_err(req, ENOTDIR);
 }

@@ -73,6 +73,7 @@ static void *stop_thread(void *arg)
 			break;
 	}
 	stop->signal = (int)info.ssi_signo;
+	stop->before(stop->arg);
 	fuse_session_exit(stop->session);
 	kick_until_left(stop);
 	return NULL;
@@ -86,11 +87,13 @@ static void close_descriptors(struct stop *stop)
 		close(stop->left_fd);
 }
 
-int stop_watch(struct stop *stop, struct fuse_session *session)
+int stop_watch(struct stop *stop, struct fuse_session *session, void (*before)(void *arg), void *arg)
 {
 	int r;
 
 	stop->session = session;
+	stop->before = before;
+	stop->arg = arg;
 	stop->loop = pthread_self();
 	stop->signal_fd = signalfd(-1, &stop->signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	stop->left_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

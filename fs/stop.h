@@ -18,6 +18,8 @@ struct fuse_session;
 struct stop {
 	sigset_t signals; /* those that end the loop; not what the parent had ignored, as nohup(1) does */
 	struct fuse_session *session;
+	void (*before)(void *arg); /* what is to happen while the loop still runs */
+	void *arg;
 	pthread_t loop, thread;
 	int signal_fd;
 	int left_fd; /* an eventfd: the loop has ended */
@@ -27,8 +29,11 @@ struct stop {
 /* Blocks the signals, and the one for kicks, in this thread and those it will make: call it before the first. */
 void stop_init(struct stop *stop);
 
-/* Starts watching; the caller is going to run the loop, and is the only thread that can be kicked. Negative errno. */
-int stop_watch(struct stop *stop, struct fuse_session *session);
+/*
+ * Starts watching; the caller is going to run the loop, and is the only thread that can be kicked. before(arg) is called, by another thread, when a
+ * signal is going to end the loop: requests are still answered. Negative errno.
+ */
+int stop_watch(struct stop *stop, struct fuse_session *session, void (*before)(void *arg), void *arg);
 
 /* The loop has ended. Returns the signal that did it, 0 if none. */
 int stop_unwatch(struct stop *stop);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "checkpoints.h"
 #include "handle.h"
 #include "namespace.h"
 
@@ -31,9 +32,17 @@ int walfs_open(struct walfs *fs, const char *store_path, struct wal_error *err)
 		wal_store_close(fs->store);
 		return r;
 	}
+	r = checkpoints_new(fs, &fs->checkpoints);
+	if (r < 0) {
+		snprintf(err->message, sizeof(err->message), "checkpoints of store '%s' cannot be read: %s", store_path, wal_strerror(r));
+		namespace_free(fs->names);
+		wal_store_close(fs->store);
+		return r;
+	}
 	fs->ro = wal_store_options(fs->store)->ro;
 	fs->generation = time(NULL);
 	pool_init(&fs->pool, fs->opts->single_thread ? 0 : POOL_THREADS_MAX);
+	expire_init(&fs->expire);
 	return 0;
 }
 
@@ -65,7 +74,9 @@ int walfs_close(struct walfs *fs)
 	int r;
 
 	pool_release(&fs->pool);
+	expire_release(&fs->expire);
 	handle_free_all(fs);
+	checkpoints_free(fs->checkpoints);
 	namespace_free(fs->names);
 	r = wal_store_close(fs->store);
 	pthread_cond_destroy(&fs->idle);

@@ -6,7 +6,7 @@
  * from struct wal_op.done, what may wait for the disk otherwise by the pool. So every handler that does not answer before it returns is
  * counted between walfs_begin() and walfs_end(), and the session lives until the count is zero.
  *
- * Lock order:  append.lock  ->  walfs.lock | namespace.lock | pool.lock (leaves). None is held while the library is called, except
+ * Lock order:  append.lock  ->  walfs.lock | namespace.lock | checkpoints.lock | pool.lock | expire.lock (leaves). None is held while the library is called, except
  * append.lock, around drafts (which never call back); none while a request is answered.
  */
 #ifndef WALFS_H
@@ -20,11 +20,13 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "expire.h"
 #include "mount_opts.h"
 #include "pool.h"
 #include "report.h"
 #include "wal.h"
 
+struct checkpoints;
 struct handle;
 struct namespace;
 
@@ -34,7 +36,10 @@ struct walfs {
 	struct wal_store *store;
 	bool ro; /* asked for, or because the store cannot be written */
 	struct namespace *names;
+	struct checkpoints *checkpoints;
 	struct pool pool;
+	struct expire expire;
+	struct fuse_session *session;
 	uint64_t generation; /* of every node; differs from mount to mount as slots do: an NFS client's old handles are stale */
 
 	pthread_mutex_t lock;

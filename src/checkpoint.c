@@ -122,6 +122,18 @@ static void sync_done(struct wal_op *op)
 		pthread_cond_signal(&cut->done);
 }
 
+/* One that could not be opened: what it holds is not known, so no cut is. */
+static int refuse_quarantined(const struct cut *cut, struct wal_error *err)
+{
+	for (size_t i = 0; i < cut->count; i++) {
+		const struct wal_stream *st = cut->streams[i].stream;
+
+		if (st->quarantined)
+			return error_set(err, -EIO, st->name, "no checkpoint: it is not known what stream '%s' holds: %s", st->name, st->reason);
+	}
+	return 0;
+}
+
 /* A stream that is stopped but for what was durable already does not stand in the way. */
 static bool is_durable(struct cut_stream *cs)
 {
@@ -189,6 +201,25 @@ static int cut_record(struct wal_store *store, const struct cut *cut, struct wal
 	return ckptlog_append(store->checkpoints, cp, store->shards, flags, &time_ns);
 }
 
+/* As much of the id as a message has room for. */
+static const char *printable(char *buf, size_t room, const void *id, size_t id_size)
+{
+	const uint8_t *bytes = id;
+	size_t n = 0;
+
+	for (; n < id_size && n + 4 < room; n++)
+		buf[n] = bytes[n] >= 0x20 && bytes[n] < 0x7f ? (char)bytes[n] : '?';
+	strcpy(buf + n, n < id_size ? "..." : "");
+	return buf;
+}
+
+static int refuse_present(const void *id, size_t id_size, struct wal_error *err)
+{
+	char text[128];
+
+	return error_set(err, -EEXIST, NAME_CHECKPOINTS_LOG, "there is a checkpoint '%s'", printable(text, sizeof text, id, id_size));
+}
+
 static int check_id(const void *id, size_t id_size, struct wal_error *err)
 {
 	if (id && id_size > 0 && id_size <= WAL_CHECKPOINT_ID_MAX)
@@ -219,17 +250,20 @@ int wal_checkpoint_create(struct wal_store *store, const void *id, size_t id_siz
 	if (store->engine.env.opts.ro)
 		return error_set(err, -EROFS, store->path, "no checkpoint: the store is open for reading only");
 	if ((flags & WAL_EXCL) && check_exclusive(store, id, id_size) < 0)
-		return error_set(err, -EEXIST, store->path, "there is a checkpoint of this id");
+		return refuse_present(id, id_size, err);
 	result = cut_take(store, &cut);
 	if (result < 0)
 		error_set(err, result, store->path, "no checkpoint: %s", wal_strerror(result));
 	else
+		result = refuse_quarantined(&cut, err);
+	if (result == 0)
 		result = cut_sync(&cut, err);
 	if (result == 0) {
 		result = cut_record(store, &cut, &cp, flags);
-		if (result < 0)
-			error_set(err, result, "checkpoints.log", result == -EEXIST ? "there is a checkpoint of this id" : "no checkpoint: cannot record it: %s",
-				  wal_strerror(result));
+		if (result == -EEXIST)
+			refuse_present(id, id_size, err);
+		else if (result < 0)
+			error_set(err, result, NAME_CHECKPOINTS_LOG, "no checkpoint: cannot record it: %s", wal_strerror(result));
 	}
 	cut_release(&cut);
 	LOCKED_SCOPE(&store->cut_lock);

@@ -72,7 +72,7 @@ static int visit_bad(void *arg, const struct ckptscan_bad *bad)
 		o->damaged = places;
 		places[o->damaged_count++] = place;
 	}
-	if (o->damaged_count <= LINES_MAX)
+	if (bad->at_end || o->damaged_count <= LINES_MAX)
 		log_write(&o->log->log, WAL_LOG_WARNING, NAME_CHECKPOINTS_LOG ": offset %" PRIu64 ": %" PRIu64 " %s bytes: expected %s, found %s; %s", bad->offset,
 			  bad->bytes, bad->at_end ? "torn" : "damaged", bad->expected, bad->found, o->log->ro ? "ignoring them" : "they are put aside");
 	return 0;

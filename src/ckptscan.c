@@ -235,7 +235,7 @@ static int judge(struct scanner *s, uint64_t pos, bool wanted, struct judged *re
 
 /* ---- Where a bad record ends ---- */
 
-/* Steps over `count` streams from *at on. False if they run into `end`; *at is where that came out then. */
+/* Steps over `count` streams from *at on, to `end` or beyond at most. *ret_whole: all of them were before it. */
 static int walk_streams(struct scanner *s, uint64_t *at, uint64_t end, uint32_t count, bool *ret_whole)
 {
 	const uint8_t *data;
@@ -250,7 +250,7 @@ static int walk_streams(struct scanner *s, uint64_t *at, uint64_t end, uint32_t 
 		if (data[0] == 0)
 			return 0;
 	}
-	*ret_whole = count == 0;
+	*ret_whole = count == 0 && *at <= end;
 	return 0;
 }
 

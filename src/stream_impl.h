@@ -106,6 +106,7 @@ struct wal_stream {
 	bool calling_back;	     /* someone is at st->done */
 	bool stopping;		     /* stream_stop() is still to be called */
 	bool deleted;
+	bool quarantined;	     /* it could not be opened: there may be more than next_id tells of */
 	enum wal_health health;
 	char reason[256];
 	enum wal_tail_state tail;

@@ -435,6 +435,7 @@ int wal_stream_get_batch(struct wal_stream *st, uint64_t id, size_t count, size_
 		result = wal_iter_new(st, id, &iter);
 	if (result != 0)
 		return result;
+	wal_iter_seek(iter, id); /* it would begin with a later one if that has been pruned just now */
 	buf->size = 0;
 	while (n < count) {
 		struct wal_entry e;

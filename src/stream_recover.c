@@ -367,6 +367,7 @@ int stream_quarantine(struct wal_stream *st, const char *reason)
 	st->next_id = st->durable_id = last;
 	st->tail = WAL_TAIL_DAMAGED;
 	st->health = WAL_READONLY;
+	st->quarantined = true;
 	snprintf(st->reason, sizeof st->reason, "%s", reason);
 	stream_publish(st);
 	return 0;

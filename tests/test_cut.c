@@ -24,11 +24,11 @@ enum {
 	STREAMS = 16,
 	WRITERS = 16,
 	CHECKPOINTERS = 2,
-	CHECKPOINTS = UNDER_TSAN ? 12 : 40, /* of each */
+	CHECKPOINTS = UNDER_TSAN ? 12 : 30, /* of each */
 	OPS_MAX = UNDER_TSAN ? 400 : 2000,  /* of each writer */
 	BATCH_MAX = 5,
 	CHAIN = 4,	 /* appends that are submitted one after the other without waiting */
-	KEEP = 15,	 /* at a compaction */
+	KEEP = UNDER_TSAN ? 6 : 15, /* at a compaction */
 	PAUSE_US_MAX = 300,
 	WAIT_SECONDS = 60,
 };
@@ -334,24 +334,22 @@ static void *run_keeper(void *arg)
 	struct keeper *k = arg;
 	size_t count;
 
-	while (atomic_load(&k->shared->working) > 0) {
+	for (unsigned turn = 0; atomic_load(&k->shared->working) > 0; turn++) {
 		struct wal_checkpoint *list;
 
 		THREAD_CHECK_OK(wal_checkpoint_list(k->shared->store, &list, &count));
 		for (size_t i = 1; i < count; i++)
 			THREAD_CHECK(list[i].time_ns > list[i - 1].time_ns);
 		if (count > 0) {
-			switch (random_below(&k->random, 6)) {
+			switch (turn % 4) {
 			case 0:
 				keeper_removes(k, &list[random_below(&k->random, count)]);
 				break;
-			case 1:
 			case 2:
 				keeper_prunes(k, &list[random_below(&k->random, count)]);
 				break;
-			case 3:
+			default:
 				keeper_compacts(k);
-				break;
 			}
 		}
 		free(list);

@@ -71,7 +71,7 @@ empty_store() {
 
 # roundtrip TYPED PRINTED HEX: a checkpoint made by the first is listed as the second, and is found and removed by that
 roundtrip() {
-	ctl 0 checkpoint create st -- "$1" && ctl 0 checkpoint list --json st && json "d['checkpoints'][0]['id_hex'] == '$3'" &&
+	ctl 0 checkpoint create st -- "$1" && ctl 0 checkpoint list --json st && [[ $(<out) == *"\"id_hex\": \"$3\","* ]] &&
 		ctl 0 checkpoint list st && [ "$(tail -n 1 out | cut -d ' ' -f 8-)" = "$2" ] && ctl 0 checkpoint show st -- "$2" &&
 		[ "$(head -n 1 out)" = "checkpoint $2" ] && ctl 0 checkpoint create st -- "$2" && ctl 0 checkpoint rm st -- "$2" && names
 }
@@ -138,11 +138,11 @@ pruning_to_a_checkpoint() {
 }
 
 pruning_wrong() {
-	make st && ctl 0 checkpoint create st c && tree st >before &&
+	make st && ctl 0 checkpoint create st c && find st -name '*.wal' | sort >before &&
 		ctl 2 prune st && complained 'too few' && ctl 2 prune st s && complained 'too few' && ctl 2 prune st s 1 2 && complained 'too many' &&
 		for id in x '' -- 1x 0x10 18446744073709551616 ' 1'; do ctl 2 prune st s -- "$id" || return 1; done &&
 		ctl 2 prune st s 1 --checkpoint c && complained 'every stream is pruned' && ctl 1 prune st nothing 1 && complained "no stream 'nothing'" &&
-		ctl 1 prune nowhere s 1 && [ ! -e nowhere ] && find st -name '*.wal' | sort | diff - <(grep -o 'st/.*\.wal' before)
+		ctl 1 prune nowhere s 1 && [ ! -e nowhere ] && find st -name '*.wal' | sort | diff before -
 }
 
 looking_changes_nothing() {

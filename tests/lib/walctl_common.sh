@@ -129,7 +129,7 @@ holder_of() {
 # hold STORE STREAM: an append that waits for its input keeps the store open; $holder is its pid. Until let_go().
 hold() {
 	rm -f fifo
-	mkfifo fifo && { "$walctl" append --create "$1" "$2" fifo >/dev/null & holder=$!; } && exec 9>fifo && within grep -qs "^$holder *\$" "$1/LOCK"
+	mkfifo fifo && { "$walctl" append --create "$1" "$2" fifo >/dev/null & holder=$!; } && exec 9<>fifo && within grep -qs "^$holder *\$" "$1/LOCK"
 }
 
 let_go() {

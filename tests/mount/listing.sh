@@ -42,7 +42,8 @@ names_that_are_not_listed() {
 root() {
 	new_stream
 	mkdir "$mnt/a" "$mnt/b c" "$mnt/Z"
-	find "$mnt" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort >"$work/found"
+	[ "$(find "$mnt" -mindepth 1 -maxdepth 1 -name '.*' -printf '%f %y\n')" = '.checkpoints d' ]
+	find "$mnt" -mindepth 1 -maxdepth 1 -type d -name '[!.]*' -printf '%f\n' | sort >"$work/found"
 	find "$store" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort | cmp - "$work/found"
 	rmdir "$mnt/a"
 	fails [ -e "$mnt/a" ]

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is not in the table at the end is right as the kernel does it without us: xattrs and fallocate are not supported, locks are local,
- * access(2) follows the mode bits, lseek, copy_file_range and splice fall back to plain reads and writes.
+ * lseek, copy_file_range and splice fall back to plain reads and writes.
  */
 #include "ops.h"
 
@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "append.h"
 #include "checkpoint_file.h"
@@ -168,6 +169,24 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		fuse_reply_err(req, walfs_errno(r));
 	else
 		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
+}
+
+/*
+ * access(2) and chdir(2) without default_permissions: then nobody but the owner comes as far as here, root included. If an entry were said to
+ * be writable, editors would find out only when they save.
+ */
+static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	struct stat st;
+	struct node node;
+	int r;
+
+	if (!get_node(req, ino, &node) || (mask & W_OK && !may_change_at(req, ino)))
+		return;
+	r = namespace_stat(walfs_from(req), &node, &st);
+	if (r == 0 && ((mask & R_OK && !(st.st_mode & 0444)) || (mask & W_OK && !(st.st_mode & 0222)) || (mask & X_OK && !(st.st_mode & 0111))))
+		r = -EACCES;
+	fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
 }
 
 static bool is_link(const struct node *node)
@@ -499,6 +518,7 @@ const struct fuse_lowlevel_ops walfs_ops = {
 	.forget_multi = op_forget_multi,
 	.getattr = op_getattr,
 	.setattr = op_setattr,
+	.access = op_access,
 	.readlink = op_readlink,
 	.mknod = op_mknod,
 	.mkdir = op_mkdir,

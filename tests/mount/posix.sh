@@ -1,0 +1,27 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The system calls one by one, with every flag on every kind of node. The tables are in posix.py.
+. "$(dirname "$0")/common.sh"
+
+posix() {
+	python3 -S "$here/posix.py" "$1" "$mnt"
+}
+
+# What one who is neither owner nor root may do.
+strangers() {
+	chmod 711 "$work"
+	posix strangers
+}
+
+mount_at_start
+for c in open refused times read map descriptors readdir access handles; do
+	check "$c" posix $c
+done
+if [ "$(id -u)" -eq 0 ]; then
+	check "mount with allow_other" remount allow_other
+	check "another user" strangers
+else
+	skip "another user" "only root can be one"
+fi
+unmount_at_end

@@ -226,6 +226,26 @@ static void unfinished_creation_is_continued(void **state)
 	}
 }
 
+/* Also while nothing is in them: who made them has keys for them in mind. */
+static void empty_shards_are_not_multiplied(void **state)
+{
+	struct wal_store *store = NULL;
+	struct wal_error err = { 0 };
+	struct tmpdir dir;
+
+	(void)state;
+	tmpdir_make(&dir, "shard");
+	store_close_or_fail(open_sharded(&dir, 2));
+	assert_int_equal(wal_store_open(dir.path, &(struct wal_options){ .shards = 4 }, &store, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "2 shards, not 4:"));
+	assert_int_equal(wal_store_open(dir.path, &(struct wal_options){ .shards = 1 }, &store, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "2 shards, not 1:"));
+	store = open_sharded(&dir, 0);
+	expect_shards(store, 2);
+	store_close_or_fail(store);
+	tmpdir_remove(&dir);
+}
+
 /* ---- Missing shards ---- */
 
 static void a_shard_is_missing(void **state)
@@ -717,6 +737,7 @@ int main(void)
 		cmocka_unit_test(numbers_out_of_range),
 		cmocka_unit_test(more_than_a_hundred),
 		cmocka_unit_test(unfinished_creation_is_continued),
+		cmocka_unit_test(empty_shards_are_not_multiplied),
 		cmocka_unit_test(a_shard_is_missing),
 		cmocka_unit_test(a_hole_that_nothing_tells_of),
 		cmocka_unit_test(streams_of_a_sharded_store),

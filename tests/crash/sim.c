@@ -109,6 +109,7 @@ static const char *const small_cut_scripts[] = {
 	"0caC1ca0anM",
 	"0caCPx0caEaC",
 	"0ca1caCaCRRRCa",
+	"0caraqrqk",
 };
 
 static const char *const small_shard_scripts[] = {

@@ -297,7 +297,7 @@ static void head_of_no_sense_is_not_followed(void **state)
 
 enum {
 	CREATORS = 2,
-	CREATED_EACH = 150,
+	CREATED_EACH = 400,
 };
 
 struct creator {
@@ -494,7 +494,7 @@ static void *append_in_turns(void *arg)
 /* 24: the cut of a checkpoint is taken from one shard after the other while writers go on. */
 static void cut_is_of_one_instant(void **state)
 {
-	enum { CHECKPOINTS = 200 };
+	enum { CHECKPOINTS = 2000 };
 	struct wal_checkpoint *c;
 	struct turns t = { 0 };
 	pthread_t thread;

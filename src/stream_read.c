@@ -434,7 +434,7 @@ int wal_stream_get_batch(struct wal_stream *st, uint64_t id, size_t count, size_
 	if (result == 0)
 		result = wal_iter_new(st, id, &iter);
 	if (result != 0)
-		return result;
+		return stream_count_read(st, result, 0, 0);
 	wal_iter_seek(iter, id); /* it would begin with a later one if that has been pruned just now */
 	buf->size = 0;
 	while (n < count) {

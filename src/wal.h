@@ -339,7 +339,7 @@ struct wal_stream_counters {
 	uint64_t writes;	      /* and into how many writes those were gathered */
 	uint64_t syncs;		      /* of the active segment */
 	uint64_t synced_appends;      /* entries that those made durable: by `syncs`, the size of a group */
-	uint64_t append_errors_space; /* -ENOSPC, -EDQUOT */
+	uint64_t append_errors_space; /* -ENOSPC, -EDQUOT; of appends, and of what is put into drafts and transactions */
 	uint64_t append_errors_size;  /* -EFBIG */
 	uint64_t append_errors_io;    /* -EIO */
 	uint64_t append_errors_other;

@@ -140,12 +140,12 @@ int wal_stream_lookup(struct wal_stream *st, uint64_t id, struct wal_entry_info 
 	int result = stream_view_open(st, id, &view);
 
 	if (result != 0)
-		return result;
+		return stream_count_read(st, result, 0, 0);
 	result = stream_view_find(&view, id, &c, &e);
 	if (result == 0)
 		*ret = (struct wal_entry_info){ .id = id, .size = e.size, .time_ns = e.time_ns };
 	stream_view_release(&view);
-	return result;
+	return stream_count_read(st, result, 0, 0);
 }
 
 /* ---- Frames ---- */
@@ -434,7 +434,7 @@ int wal_stream_get_batch(struct wal_stream *st, uint64_t id, size_t count, size_
 	if (result == 0)
 		result = wal_iter_new(st, id, &iter);
 	if (result != 0)
-		return stream_count_read(st, result, 0, 0);
+		return result;
 	wal_iter_seek(iter, id); /* it would begin with a later one if that has been pruned just now */
 	buf->size = 0;
 	while (n < count) {

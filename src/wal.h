@@ -346,7 +346,7 @@ struct wal_stream_counters {
 	uint64_t sync_errors;
 	uint64_t reads;		      /* entries read, */
 	uint64_t read_bytes;	      /* their bytes */
-	uint64_t read_errors_damaged; /* -EBADMSG, gaps too */
+	uint64_t read_errors_damaged; /* -EBADMSG, gaps too; a lookup that finds it counts like a read */
 	uint64_t read_errors_other;
 	uint64_t rotations;
 	uint64_t pruned_segments;

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "damage.h"
 #include "faultsys.h"
@@ -249,6 +250,7 @@ static void every_way_of_reading_counts_an_entry_once(void **state)
 	assert_int_equal(count, 2);
 	expect_since(&p, &(struct wal_stream_counters){ .reads = 8, .read_bytes = 350 });
 	/* What is not there is no error. */
+	assert_int_equal(wal_stream_lookup(p.st, 4, &(struct wal_entry_info){ 0 }), WAL_NOT_FOUND);
 	assert_int_equal(wal_stream_get(p.st, 4, &buf), WAL_NOT_FOUND);
 	assert_int_equal(wal_stream_get_batch(p.st, 4, 2, 1000, &buf, entries, &count), WAL_NOT_FOUND);
 	expect_since(&p, &(struct wal_stream_counters){ .reads = 8, .read_bytes = 350 });
@@ -266,7 +268,7 @@ static void failed_reads_are_counted_by_kind(void **state)
 	size_t count;
 
 	(void)state;
-	place_make(&p, &(struct wal_options){ .sync = WAL_SYNC_ASYNC });
+	place_make(&p, NULL);
 	append(&p, 100);
 	append(&p, 100);
 	damage_flip_bit(segment_path(p.dir.path, "s", 0, ".wal", path), HEADER + 50, 0);
@@ -284,6 +286,16 @@ static void failed_reads_are_counted_by_kind(void **state)
 	faultsys_fail(&p.f, FAULT_ANY, 0, 0);
 	assert_int_equal(wal_stream_get_batch(p.st, 0, 1, 1000, &buf, &entry, &count), -EBADMSG);
 	assert_int_equal(counters_since(&p).read_errors_damaged, 3);
+	/* Of a segment that is known to have a gap, a lookup finds it too. */
+	wal_stream_close(p.st);
+	assert_int_equal(wal_store_close(p.store), 0);
+	assert_int_equal(unlink(segment_path(p.dir.path, "s", 0, ".meta", path)), 0);
+	assert_int_equal(store_open(&p.f.sys, p.dir.path, NULL, &p.store, NULL), 0);
+	p.st = stream_open_or_fail(p.store, "s");
+	counters_begin(&p);
+	assert_int_equal(wal_stream_lookup(p.st, 0, &(struct wal_entry_info){ 0 }), -EBADMSG);
+	assert_int_equal(wal_reader_open(p.st, 0, &(struct wal_reader *){ NULL }, NULL), -EBADMSG);
+	expect_since(&p, &(struct wal_stream_counters){ .read_errors_damaged = 2 });
 	wal_buf_release(&buf);
 	place_remove(&p);
 }

@@ -181,7 +181,7 @@ static enum exit_code run_stat(struct command *command)
 const struct verb verb_stat = {
 	.name = "stat",
 	.operands = "STORE [STREAM]...",
-	.summary = "Shows all figures of the streams named, or of the store and every stream.",
+	.summary = "Shows all figures of the streams named, or of the store and every stream; with --watch, as rates, also of a mount point.",
 	.options = options,
 	.operands_min = 1,
 	.operands_max = -1,

@@ -297,16 +297,16 @@ stopped() {
 	wait "$(cat "$work/strace.pid")" || true
 	rm "$work/strace.pid"
 	look "$mnt/stopping/.stats"
-	is 1 walfs_stream_health $label state=stopped
-	is 1 walfs_stream_errors_total $label kind=sync
-	[ "$(figure walfs_stream_errors_total $label kind=append_io)" -ge 1 ]
+	is 1 walfs_stream_health "$label" state=stopped
+	is 1 walfs_stream_errors_total "$label" kind=sync
+	[ "$(figure walfs_stream_errors_total "$label" kind=append_io)" -ge 1 ]
 	grep -F 'reason="syncing the active segment failed: ' "$work/stats"
 	# what was not durable is lost, and it ends with a failure because of that
 	fusermount3 -u "$mnt"
 	walfs_ends 1
 	mount_store
 	look "$mnt/stopping/.stats"
-	is 1 walfs_stream_health $label state=healthy
+	is 1 walfs_stream_health "$label" state=healthy
 }
 
 # ---- All of it ----

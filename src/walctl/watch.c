@@ -144,37 +144,54 @@ static int add_row(struct table *table, const struct rates *rates, bool counted,
 	return table_add(table, row);
 }
 
-/* Marks the lines for the screen: titles, and streams that something is wrong with. */
-static int draw(struct watch *watch, const struct table *table)
+/* What table_print() prints, for free(3); NULL: out of memory. */
+static char *table_text(const struct table *table)
 {
-	char *text = NULL, *marked = NULL, *line;
-	size_t size = 0, marked_size = 0, row = 0;
-	FILE *memory = open_memstream(&text, &size), *out;
+	char *text = NULL;
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
 
 	if (!memory)
-		return -ENOMEM;
+		return NULL;
 	table_print(table, memory);
-	if (fclose(memory) || !(out = open_memstream(&marked, &marked_size))) {
-		free(text);
-		return -ENOMEM;
-	}
-	for (line = text; *line; line += strcspn(line, "\n") + 1, row++) {
-		const char *state = row ? table->cells[row * COLUMNS - 1] : "ok";
-
-		if (!row)
-			putc(SCREEN_HEADING, out);
-		else if (strcmp(state, "ok") && strcmp(state, "truncated"))
-			putc(SCREEN_ALARM, out);
-		fprintf(out, "%.*s\n", (int)strcspn(line, "\n"), line);
-	}
+	if (fclose(memory) == 0)
+		return text;
 	free(text);
-	if (fclose(out)) {
-		free(marked);
-		return -ENOMEM;
+	return NULL;
+}
+
+/* One line of the table, marked for the screen: titles, and a stream that something is wrong with. */
+static void put_marked(FILE *out, const char *line, size_t length, const char *state)
+{
+	if (!state)
+		putc(SCREEN_HEADING, out);
+	else if (strcmp(state, "ok") && strcmp(state, "truncated"))
+		putc(SCREEN_ALARM, out);
+	fwrite(line, 1, length, out);
+}
+
+static int draw(struct watch *watch, const struct table *table)
+{
+	char *text = table_text(table), *marked = NULL;
+	size_t marked_size;
+	FILE *out = text ? open_memstream(&marked, &marked_size) : NULL;
+	int r = -ENOMEM;
+
+	if (out) {
+		const char *line = text;
+
+		for (size_t row = 0; *line; row++) {
+			size_t length = strcspn(line, "\n") + 1;
+
+			put_marked(out, line, length, row ? table->cells[row * COLUMNS - 1] : NULL);
+			line += length;
+		}
+		if (fclose(out) == 0 && marked)
+			r = screen_draw(&watch->screen, marked) ? -EPIPE : 0;
 	}
-	row = screen_draw(&watch->screen, marked) ? 1 : 0;
 	free(marked);
-	return row ? -EPIPE : 0;
+	free(text);
+	return r;
 }
 
 /* ---- As JSON ---- */

@@ -56,6 +56,7 @@ enum node_kind {
 	NODE_ROTATE,
 	NODE_FROM, /* the directory `.from` */
 	NODE_CUT,  /* a checkpoint's directory in `.at` */
+	NODE_STATS,
 	/* of the store */
 	NODE_CHECKPOINTS,
 	NODE_CHECKPOINTS_PRUNE,
@@ -63,6 +64,7 @@ enum node_kind {
 	NODE_HEAD,
 	NODE_SHARDS,
 	NODE_AT,
+	NODE_STORE_STATS,
 	/* those with numbers */
 	NODE_ENTRY,
 	NODE_CHECKPOINT,

@@ -17,6 +17,8 @@ static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_n
 		*ret_node = (struct node){ .kind = NODE_CHECKPOINTS };
 	else if (!strcmp(name, ".at"))
 		*ret_node = (struct node){ .kind = NODE_AT };
+	else if (!strcmp(name, ".stats"))
+		*ret_node = (struct node){ .kind = NODE_STORE_STATS };
 	else if (!strcmp(name, ".shard") && wal_store_shards(fs->store))
 		*ret_node = (struct node){ .kind = NODE_SHARDS };
 	else
@@ -24,10 +26,10 @@ static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_n
 	return 0;
 }
 
-/* As of a checkpoint, nothing can be written. */
+/* As of a checkpoint, nothing can be written, and figures are those of now. */
 static bool is_there_in(const struct slot *slot, enum node_kind kind)
 {
-	return !slot->cut || (kind != NODE_NEW && kind != NODE_PRUNE && kind != NODE_ROTATE);
+	return !slot->cut || (kind != NODE_NEW && kind != NODE_PRUNE && kind != NODE_ROTATE && kind != NODE_STATS);
 }
 
 static int lookup_in_stream(struct slot *slot, const char *name, struct node *ret_node)
@@ -38,6 +40,7 @@ static int lookup_in_stream(struct slot *slot, const char *name, struct node *re
 	} fixed[] = {
 		{ "new", NODE_NEW },	 { ".first", NODE_FIRST },   { ".last", NODE_LAST },
 		{ ".prune", NODE_PRUNE }, { ".rotate", NODE_ROTATE }, { ".from", NODE_FROM },
+		{ ".stats", NODE_STATS },
 	};
 	struct node node = { .kind = NODE_ENTRY, .slot = slot_of_entries(slot)->index };
 

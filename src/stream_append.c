@@ -80,23 +80,11 @@ void stream_op_wakes(struct wal_op *op)
 	(void)op;
 }
 
-/* Rare, so any thread may. */
-static void count_append_error(struct wal_stream *st, int result)
-{
-	struct stream_stats *stats = &st->stats;
-
-	stats_add_shared(result == -ENOSPC || result == -EDQUOT ? &stats->append_errors_space :
-			 result == -EFBIG			? &stats->append_errors_size :
-			 result == -EIO				? &stats->append_errors_io :
-								  &stats->append_errors_other,
-			 1);
-}
-
 void stream_op_finish(struct wal_stream *st, struct wal_op *op, int result)
 {
 	op->result = result;
 	if (result < 0 && !is_sync(op))
-		count_append_error(st, result);
+		stream_count_append_error(st, result);
 	if (op->done != stream_op_wakes) {
 		op_list_push(&st->done, op);
 		return;
@@ -765,7 +753,7 @@ static int begin(struct wal_stream *st, struct wal_op *op)
 		op->internal.begin_ns = stats_clock();
 	int result = prepare(st, op);
 	if (result < 0)
-		count_append_error(st, result);
+		stream_count_append_error(st, result);
 	return result;
 }
 

@@ -199,6 +199,9 @@ int stream_create(struct wal_stream *st);
 /* Caller holds st->lock, which is released meanwhile: when this returns 0, st->sums has one for each segment. */
 int stream_complete_sums(struct wal_stream *st);
 
+/* Counts an append, or a piece of one, that failed. Shared. */
+void stream_count_append_error(struct wal_stream *st, int result);
+
 /* Counts a read of entries that ended with `result`; returns that. Shared. */
 int stream_count_read(struct wal_stream *st, int result, uint64_t entries, uint64_t bytes);
 

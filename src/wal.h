@@ -282,7 +282,8 @@ void wal_stream_close(struct wal_stream *stream);
  *	-ENOENT		no such stream		-ENOTEMPTY	it has entries, or files that are not the store's own
  *	-EROFS		read-only store		-EIO		it is not healthy, so what it seems to hold may not be all
  *	-EPERM		a shard
- * Checkpoints that name the stream forget it: another stream of its name is not what they tell of.
+ * Checkpoints that name the stream forget it: another stream of its name is not what they tell of. If removing its files fails on the way (-EIO …), it is gone until the next open, which may
+ * find it again, without entries.
  */
 int wal_stream_delete(struct wal_store *store, const char *name);
 

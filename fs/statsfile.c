@@ -10,6 +10,7 @@
 
 struct statsfile {
 	struct handle handle;
+	struct statsfile *next; /* that waits for its turn */
 	struct job job;
 	fuse_req_t req; /* of the open */
 	struct fuse_file_info fi;
@@ -57,12 +58,55 @@ static int render(struct statsfile *file)
 	return r ? r : file->spool.error;
 }
 
+/*
+ * Of a store with very many streams the figures take seconds. Whoever asks for them is not to keep all threads of the pool busy: one at a time. Figures of one stream do not
+ * wait.
+ */
+static void submit(struct statsfile *file)
+{
+	struct walfs *fs = file->handle.fs;
+	bool wait = false;
+
+	if (!file->handle.slot) {
+		pthread_mutex_lock(&fs->lock);
+		wait = fs->stats_busy;
+		fs->stats_busy = true;
+		if (wait && fs->stats_first)
+			fs->stats_last->next = file;
+		else if (wait)
+			fs->stats_first = file;
+		if (wait)
+			fs->stats_last = file;
+		pthread_mutex_unlock(&fs->lock);
+	}
+	if (!wait)
+		pool_submit(&fs->pool, &file->job);
+}
+
+static void submit_next(struct walfs *fs)
+{
+	struct statsfile *next;
+
+	pthread_mutex_lock(&fs->lock);
+	next = fs->stats_first;
+	if (next)
+		fs->stats_first = next->next;
+	else
+		fs->stats_busy = false;
+	pthread_mutex_unlock(&fs->lock);
+	if (next)
+		pool_submit(&fs->pool, &next->job);
+}
+
 static void open_job(struct job *job)
 {
 	struct statsfile *file = handle_container(job, struct statsfile, job);
 	struct walfs *fs = file->handle.fs;
+	bool is_store = !file->handle.slot;
 	int r = render(file);
 
+	if (is_store)
+		submit_next(fs);
 	if (r < 0)
 		fuse_reply_err(file->req, walfs_errno(r));
 	/* From the answer on it may be read and released. */
@@ -98,7 +142,7 @@ void statsfile_open(struct walfs *fs, const struct node *node, fuse_req_t req, s
 	file->fi.direct_io = 1;
 	file->fi.noflush = 1;
 	walfs_begin(fs);
-	pool_submit(&fs->pool, &file->job);
+	submit(file);
 }
 
 void statsfile_stat(struct stat *st)

@@ -30,6 +30,7 @@ struct checkpoints;
 struct cuts;
 struct handle;
 struct namespace;
+struct statsfile;
 
 struct walfs {
 	const struct mount_opts *opts;
@@ -49,6 +50,8 @@ struct walfs {
 	/* protected by lock */
 	uint64_t in_flight;
 	struct handle *handles; /* all that are open */
+	bool stats_busy;	/* the figures of the store are being put together: */
+	struct statsfile *stats_first, *stats_last; /* those who want them too wait for their turn */
 };
 
 static inline struct walfs *walfs_from(fuse_req_t req)

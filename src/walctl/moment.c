@@ -107,7 +107,10 @@ static int take(struct moment *moment, const struct metric *metric)
 
 	if (!metric->stream)
 		return 0;
-	stream = moment_find(moment, metric->stream);
+	if (!moment->count)
+		snprintf(moment->first_metric, sizeof(moment->first_metric), "%s", metric->name);
+	/* Looking in vain for each new one of many would take long. */
+	stream = strcmp(metric->name, moment->first_metric) ? moment_find(moment, metric->stream) : NULL;
 	if (!stream && (r = add(moment, metric->stream, &stream)) < 0)
 		return r;
 	value = strtoull(metric->value, NULL, 10);

@@ -29,6 +29,7 @@ struct moment {
 	struct moment_stream *streams;
 	size_t count, capacity;
 	size_t last; /* found: the next one asked for is mostly the one behind */
+	char first_metric[64]; /* that names streams: each of its samples is a new one */
 };
 
 /*

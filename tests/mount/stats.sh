@@ -343,6 +343,22 @@ END
 	exec 9<&-
 }
 
+# Those who ask for the store's figures at once get them one after the other, and all of them.
+many_readers() {
+	local i pids=()
+
+	for i in {1..12}; do
+		cat "$mnt/.stats" >"$work/reader.$i" &
+		pids+=($!)
+	done
+	for i in "${pids[@]}"; do
+		wait "$i"
+	done
+	for i in {1..12}; do
+		exposition check "$work/reader.$i"
+	done
+}
+
 # Readers, writers, mkdir and rmdir at once: every copy is valid, and counters never go back.
 while_writers_run() {
 	local i pids=()
@@ -392,5 +408,6 @@ fi
 check "the manual page has every name" the_manual_page_has_every_name
 check "while writers run" while_writers_run
 check "many streams" many_streams
+check "many readers" many_readers
 check "a read-only mount" read_only
 unmount_at_end

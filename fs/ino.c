@@ -15,6 +15,7 @@ enum {
 	CLASS_ENTRY = 1,
 	CLASS_CHECKPOINT = 2,
 	CLASS_SHARD = 3,
+	CLASS_LINES = 7,
 };
 
 /* Bits 63-61 are 001. */
@@ -24,7 +25,7 @@ enum {
 static_assert(sizeof(fuse_ino_t) == 8, "node ids are 64 bits wide");
 static_assert(CLASS_SHIFT + 4 == 64, "class, slot and number fill a node id");
 static_assert(NODE_ROOT == FUSE_ROOT_ID, "the root packs to FUSE_ROOT_ID");
-static_assert((uint64_t)NODE_ENTRY < NODE_INO_ENTRY, "the inode numbers of kinds end before those of entries");
+static_assert((uint64_t)NODE_LINES < NODE_INO_ENTRY, "the inode numbers of kinds end before those of entries");
 
 static uint64_t class_of(enum node_kind kind)
 {
@@ -35,6 +36,8 @@ static uint64_t class_of(enum node_kind kind)
 		return CLASS_CHECKPOINT;
 	case NODE_SHARD:
 		return CLASS_SHARD;
+	case NODE_LINES:
+		return CLASS_LINES;
 	default:
 		return CLASS_KIND;
 	}
@@ -86,6 +89,9 @@ bool node_unpack(uint64_t ino, struct node *ret_node)
 		break;
 	case CLASS_SHARD:
 		node.kind = NODE_SHARD;
+		break;
+	case CLASS_LINES:
+		node.kind = NODE_LINES;
 		break;
 	default:
 		return false;

@@ -17,6 +17,8 @@
  *	class 2	a checkpoint: slot is 0, number an index into the table of checkpoints' ids, given out in order. An id keeps its own until the
  *		mount ends, though the checkpoint be removed and made again
  *	class 3	the link to a shard: slot is 0, number is the shard, whatever key asked for it
+ *	class 7	`.lines`: another node each time it is looked up, number counts them. The kernel holds a lock on the node over each WRITE, until it is
+ *		answered; so writers that opened the file one by one share a sync instead of waiting for each other's
  *
  * So entries with ids from 2^40 on cannot be reached through the mount (-EOVERFLOW; at one append a microsecond the first comes after
  * twelve days), and a mount ends giving out streams after 2^20 mkdirs (-ENOSPC).
@@ -41,6 +43,7 @@ enum node_kind {
 	NODE_LAST,
 	NODE_PRUNE,
 	NODE_ROTATE,
+	NODE_BATCH,
 	/* of the store */
 	NODE_CHECKPOINTS,
 	NODE_CHECKPOINTS_PRUNE,
@@ -51,12 +54,13 @@ enum node_kind {
 	NODE_ENTRY,
 	NODE_CHECKPOINT,
 	NODE_SHARD,
+	NODE_LINES,
 };
 
 struct node {
 	enum node_kind kind;
 	uint32_t slot;	 /* 0 for what is not in a stream */
-	uint64_t number; /* the entry's id, the checkpoint's index, the shard; else 0 */
+	uint64_t number; /* the entry's id, the checkpoint's index, the shard, which `.lines`; else 0 */
 };
 
 enum {

@@ -329,7 +329,7 @@ static int lookup_in_stream(struct walfs *fs, const struct node *parent, const c
 	static const struct {
 		const char *name;
 		enum node_kind kind;
-	} fixed[] = { { "new", NODE_NEW }, { ".first", NODE_FIRST }, { ".last", NODE_LAST }, { ".prune", NODE_PRUNE }, { ".rotate", NODE_ROTATE } };
+	} fixed[] = { { "new", NODE_NEW }, { ".first", NODE_FIRST }, { ".last", NODE_LAST }, { ".prune", NODE_PRUNE }, { ".rotate", NODE_ROTATE }, { ".batch", NODE_BATCH } };
 	struct node node = { .kind = NODE_ENTRY, .slot = parent->slot };
 	struct slot *slot;
 	int r;
@@ -339,12 +339,17 @@ static int lookup_in_stream(struct walfs *fs, const struct node *parent, const c
 			*ret_node = (struct node){ .kind = fixed[i].kind, .slot = parent->slot };
 			return 0;
 		}
-	if (!entry_parse_id(name, &node.number))
+	if (!strcmp(name, ".lines"))
+		node.kind = NODE_LINES;
+	else if (!entry_parse_id(name, &node.number))
 		return WAL_NOT_FOUND;
 	r = slot_get(fs, node.slot, &slot);
 	if (r)
 		return r;
-	slot->lookups++;
+	if (node.kind == NODE_LINES)
+		node.number = slot->lines++ % NODE_NUMBERS_MAX;
+	else
+		slot->lookups++;
 	slot_put(fs, slot);
 	*ret_node = node; /* namespace_stat() will find out whether it exists */
 	return 0;
@@ -437,6 +442,8 @@ static int stat_in_stream(struct slot *slot, const struct node *node, struct sta
 		return 0;
 	case NODE_PRUNE:
 	case NODE_ROTATE:
+	case NODE_BATCH:
+	case NODE_LINES:
 		control_stat(st);
 		return 0;
 	case NODE_FIRST:
@@ -519,6 +526,7 @@ static bool name_is_lasting(const struct node *node)
 	case NODE_LAST:
 	case NODE_HEAD:
 	case NODE_CHECKPOINT:
+	case NODE_LINES:
 		return false;
 	default:
 		return true;

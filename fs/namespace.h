@@ -25,6 +25,7 @@ struct slot {
 	uint64_t ino_base;
 	struct wal_stream *stream;
 	uint64_t lookups; /* of entries' names, ever; only the loop looks */
+	uint64_t lines;	  /* the same for `.lines` */
 
 	/* protected by namespace.lock */
 	unsigned users;

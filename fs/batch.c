@@ -13,6 +13,7 @@
 enum {
 	CAPACITY_MIN = 4096,
 	LENGTH_BYTES = 4,	   /* that an entry takes in a batch beside its own */
+	ROOM_IN_MEMORY = 1 << 20,
 	COMMIT_IN_LOOP = 256 << 10, /* larger ones would hold up other requests */
 };
 
@@ -100,6 +101,25 @@ static size_t count_newlines(const char *data, size_t size)
 	return count;
 }
 
+/*
+ * A draft that grows beyond what it has in memory writes that to a file, on the disk that may be full. One that begins larger gets a file without
+ * any blocks.
+ */
+static int reserve(struct batch *batch, uint64_t bytes)
+{
+	if (batch->room && bytes > ROOM_IN_MEMORY && wal_draft_size(batch->room) <= ROOM_IN_MEMORY) {
+		wal_draft_free(batch->room);
+		batch->room = NULL;
+	}
+	if (!batch->room) {
+		int r = wal_draft_new(batch->handle.slot->stream, &batch->room);
+
+		if (r < 0)
+			return r;
+	}
+	return wal_draft_truncate(batch->room, bytes);
+}
+
 static int put(struct batch *batch, const struct turn *turn)
 {
 	size_t newlines = batch->newlines + count_newlines(turn->data, turn->size), size = batch->size + turn->size;
@@ -111,10 +131,8 @@ static int put(struct batch *batch, const struct turn *turn)
 	r = owners_reserve(&batch->owners);
 	if (r == 0)
 		r = grow(batch, size);
-	if (r == 0 && !batch->room)
-		r = wal_draft_new(batch->handle.slot->stream, &batch->room);
 	if (r == 0)
-		r = wal_draft_truncate(batch->room, size + LENGTH_BYTES * lines);
+		r = reserve(batch, size + LENGTH_BYTES * lines);
 	if (r < 0)
 		return r;
 	memcpy(batch->text + batch->size, turn->data, turn->size);

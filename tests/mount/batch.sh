@@ -38,16 +38,16 @@ assert open(s + "/999").read() == "line 999\n" and not os.path.lexists(s + "/100
 END
 }
 
-# The library's tool tells how many entries a frame has by what one damaged byte costs; here a batch costs one frame's header.
+# By what it takes on the disk: one header, and a length for each entry.
 one_frame() {
-	local frames
+	local bytes
 
 	remount
 	new_stream
 	seq 1000 >"$s/.batch"
-	frames=$(($(stat -c %s "$s"/0* | paste -sd +)))
+	bytes=$(($(stat -c %s "$s"/0* | paste -sd +)))
 	unmount
-	[ "$(stat -c %s "$store/${s##*/}/"*.wal)" -eq $((32 + 4 * 1000 + frames)) ]
+	[ "$(stat -c %s "$store/${s##*/}/"*.wal)" -eq $((32 + 4 * 1000 + bytes)) ]
 	mount_store
 }
 

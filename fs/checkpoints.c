@@ -8,10 +8,6 @@
 #include "checkpoint_text.h"
 #include "namespace.h"
 
-enum {
-	TABLE_ROOM_MIN = 64,
-};
-
 /* What `.checkpoints/HEAD` was when it was looked at. */
 struct head {
 	bool known;
@@ -25,79 +21,18 @@ struct checkpoints {
 	pthread_mutex_t lock;
 
 	/* protected by lock */
-	struct checkpoint **table; /* by index */
-	uint64_t count, room;
-	struct checkpoint **buckets; /* by st_ino; as many as room, a power of two */
+	struct checkpoint_table table;
 	struct checkpoint_list *list; /* the latest that was made; NULL: none yet */
 	struct head head;
 	int64_t mtime_ns; /* the set's last change */
 };
-
-/* ---- The table ---- */
-
-static struct checkpoint **bucket_of(struct checkpoints *set, uint64_t st_ino)
-{
-	return &set->buckets[st_ino & (set->room - 1)];
-}
-
-static struct checkpoint *find(struct checkpoints *set, const void *id, size_t id_size)
-{
-	uint64_t st_ino = node_ino_checkpoint(id, id_size);
-	struct checkpoint *checkpoint = *bucket_of(set, st_ino);
-
-	while (checkpoint && (checkpoint->st_ino != st_ino || checkpoint->id_size != id_size || memcmp(checkpoint->id, id, id_size)))
-		checkpoint = checkpoint->chain;
-	return checkpoint;
-}
-
-static int grow(struct checkpoints *set)
-{
-	uint64_t room = set->room ? set->room * 2 : TABLE_ROOM_MIN;
-	struct checkpoint **table = realloc(set->table, room * sizeof(*table));
-	struct checkpoint **buckets;
-
-	if (!table)
-		return -ENOMEM;
-	set->table = table;
-	buckets = calloc(room, sizeof(*buckets));
-	if (!buckets)
-		return -ENOMEM;
-	free(set->buckets);
-	set->buckets = buckets;
-	set->room = room;
-	for (uint64_t i = 0; i < set->count; i++) {
-		table[i]->chain = *bucket_of(set, table[i]->st_ino);
-		*bucket_of(set, table[i]->st_ino) = table[i];
-	}
-	return 0;
-}
-
-/* The one with this id, a new one if there is none. Caller holds set->lock. NULL: out of memory. */
-static struct checkpoint *find_or_add(struct checkpoints *set, const void *id, size_t id_size)
-{
-	struct checkpoint *checkpoint = find(set, id, id_size);
-
-	if (checkpoint || set->count == NODE_NUMBERS_MAX || (set->count == set->room && grow(set) < 0))
-		return checkpoint;
-	checkpoint = calloc(1, sizeof(*checkpoint) + id_size);
-	if (!checkpoint)
-		return NULL;
-	memcpy(checkpoint->id, id, id_size);
-	checkpoint->id_size = id_size;
-	checkpoint->st_ino = node_ino_checkpoint(id, id_size);
-	checkpoint->index = set->count;
-	checkpoint->chain = *bucket_of(set, checkpoint->st_ino);
-	*bucket_of(set, checkpoint->st_ino) = checkpoint;
-	set->table[set->count++] = checkpoint;
-	return checkpoint;
-}
 
 static struct checkpoint *at_index(struct checkpoints *set, uint64_t index)
 {
 	struct checkpoint *checkpoint;
 
 	pthread_mutex_lock(&set->lock);
-	checkpoint = index < set->count ? set->table[index] : NULL;
+	checkpoint = checkpoint_table_at(&set->table, index);
 	pthread_mutex_unlock(&set->lock);
 	return checkpoint;
 }
@@ -112,13 +47,10 @@ int checkpoints_new(struct walfs *fs, struct checkpoints **ret_checkpoints)
 		return -ENOMEM;
 	pthread_mutex_init(&set->lock, NULL);
 	set->mtime_ns = NAMESPACE_TIME_NS;
-	r = grow(set);
+	r = wal_checkpoint_latest(fs->store, &latest);
 	if (r == 0) {
-		r = wal_checkpoint_latest(fs->store, &latest);
-		if (r == 0) {
-			set->mtime_ns = latest->time_ns;
-			free(latest);
-		}
+		set->mtime_ns = latest->time_ns;
+		free(latest);
 	}
 	/* One that is damaged is no reason not to mount. */
 	if (r < 0 && r != -EBADMSG) {
@@ -131,13 +63,8 @@ int checkpoints_new(struct walfs *fs, struct checkpoints **ret_checkpoints)
 
 void checkpoints_free(struct checkpoints *set)
 {
-	if (!set)
-		return;
-	for (uint64_t i = 0; i < set->count; i++)
-		free(set->table[i]);
+	checkpoint_table_release(&set->table);
 	checkpoint_list_put(set->list);
-	free(set->table);
-	free(set->buckets);
 	pthread_mutex_destroy(&set->lock);
 	free(set);
 }
@@ -183,7 +110,7 @@ static int look(struct walfs *fs, const void *id, size_t id_size, struct checkpo
 	int r;
 
 	pthread_mutex_lock(&set->lock);
-	checkpoint = find(set, id, id_size);
+	checkpoint = checkpoint_table_find(&set->table, id, id_size);
 	known = checkpoint && checkpoint->there && checkpoint->version == version;
 	if (known)
 		found = (struct found){ true, checkpoint->time_ns, checkpoint->text_size };
@@ -194,7 +121,7 @@ static int look(struct walfs *fs, const void *id, size_t id_size, struct checkpo
 			return r;
 		pthread_mutex_lock(&set->lock);
 		if (found.there)
-			checkpoint = find_or_add(set, id, id_size);
+			checkpoint = checkpoint_table_find_or_add(&set->table, id, id_size);
 		if (checkpoint) {
 			checkpoint->there = found.there;
 			checkpoint->version = version;
@@ -259,7 +186,7 @@ static int make_list(struct walfs *fs, uint64_t version, struct checkpoint_list 
 	list->version = version;
 	pthread_mutex_lock(&set->lock);
 	for (list->count = 0; list->count < count; list->count++) {
-		struct checkpoint *checkpoint = find_or_add(set, checkpoints[list->count].id, checkpoints[list->count].id_size);
+		struct checkpoint *checkpoint = checkpoint_table_find_or_add(&set->table, checkpoints[list->count].id, checkpoints[list->count].id_size);
 
 		if (!checkpoint)
 			break;

@@ -11,26 +11,10 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 
+#include "checkpoint_table.h"
 #include "ino.h"
 #include "percent.h"
 #include "walfs.h"
-
-/* One id. The constant fields need no lock; valid until the mount ends. */
-struct checkpoint {
-	uint64_t index;
-	uint64_t st_ino;
-
-	/* protected by checkpoints.lock */
-	struct checkpoint *chain; /* in the hash table */
-	unsigned opens;
-	bool there;	  /* it was when it was looked at; the rest stays as it was last found */
-	uint64_t version; /* of the set, then */
-	int64_t time_ns;
-	size_t text_size;
-
-	size_t id_size;
-	char id[];
-};
 
 /* The names as they stood at one moment, from the oldest to the newest. */
 struct checkpoint_list {

@@ -80,8 +80,6 @@ static void stream_prune_run(struct control_write *write)
 /* Where each stream of the checkpoint begins: to `from` or to `to`. Streams that are not there any more have no names left. */
 static void note_bounds(struct walfs *fs, const struct wal_checkpoint *checkpoint, struct expire_job *job, bool before)
 {
-	static const struct node root = { .kind = NODE_ROOT };
-
 	for (size_t i = 0; i < checkpoint->cut_count; i++) {
 		struct expire_range *range = &job->ranges[i];
 		struct slot *slot;
@@ -89,7 +87,7 @@ static void note_bounds(struct walfs *fs, const struct wal_checkpoint *checkpoin
 
 		if (before) {
 			range->from = UINT64_MAX;
-			if (namespace_lookup(fs, &root, checkpoint->cuts[i].stream, &node))
+			if (namespace_find(fs, checkpoint->cuts[i].stream, &node))
 				continue;
 			range->slot = node.slot;
 		}

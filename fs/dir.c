@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "chunk.h"
+#include "cut.h"
+#include "lookup.h"
 #include "sync.h"
 
 struct dir {
@@ -28,21 +30,35 @@ enum {
 };
 
 /* The attributes too, if they can be had. */
-static struct fuse_entry_param listed_entry(struct dir *dir, bool full, const struct node *node, uint64_t ino_base, mode_t type)
+static struct fuse_entry_param listed_entry(struct dir *dir, const char *name, bool full, const struct node *node, uint64_t ino_base, mode_t type)
 {
 	struct fuse_entry_param entry;
 
-	if (full && namespace_entry(dir->handle.fs, node, &entry) == 0)
+	if (full && namespace_entry(dir->handle.fs, node, &entry) == 0) {
+		entry.entry_timeout = lookup_timeout(&dir->node, name, node);
 		return entry;
+	}
 	return bare_entry(node_ino(node, ino_base), type);
+}
+
+static uint64_t parent_ino(const struct dir *dir)
+{
+	const struct slot *slot = dir->handle.slot;
+
+	if (dir->node.kind == NODE_FROM)
+		return node_ino(&(struct node){ .kind = NODE_STREAM }, slot->ino_base);
+	if (dir->node.kind == NODE_CUT)
+		return node_ino(&(struct node){ .kind = NODE_AT }, 0);
+	if (slot && slot->cut)
+		return node_ino(&(struct node){ .kind = NODE_CUT }, cut_ino_base(slot, ""));
+	return node_ino(&(struct node){ .kind = NODE_ROOT }, 0);
 }
 
 static bool add_dots(struct dir *dir, struct chunk *chunk, uint64_t *cookie)
 {
-	static const struct node root = { .kind = NODE_ROOT };
 	uint64_t base = dir->handle.slot ? dir->handle.slot->ino_base : 0;
 	struct fuse_entry_param self = bare_entry(node_ino(&dir->node, base), S_IFDIR);
-	struct fuse_entry_param parent = bare_entry(node_ino(&root, 0), S_IFDIR);
+	struct fuse_entry_param parent = bare_entry(parent_ino(dir), S_IFDIR);
 
 	if (*cookie == COOKIE_DOT) {
 		if (!chunk_add(chunk, ".", &self, COOKIE_DOTDOT))
@@ -65,14 +81,14 @@ static void list_root(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 
 	if (cookie < COOKIE_FIRST) {
 		struct node node = { .kind = NODE_CHECKPOINTS };
-		struct fuse_entry_param entry = listed_entry(dir, chunk->plus, &node, 0, S_IFDIR);
+		struct fuse_entry_param entry = listed_entry(dir, ".checkpoints", chunk->plus, &node, 0, S_IFDIR);
 
 		if (!chunk_add(chunk, ".checkpoints", &entry, COOKIE_FIRST))
 			return;
 	}
 	while (namespace_next(dir->handle.fs, index, &index, name, &ino_base)) {
 		struct node node = { .kind = NODE_STREAM, .slot = index };
-		struct fuse_entry_param entry = listed_entry(dir, chunk->plus, &node, ino_base, S_IFDIR);
+		struct fuse_entry_param entry = listed_entry(dir, name, chunk->plus, &node, ino_base, S_IFDIR);
 
 		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + (uint64_t)index + 1))
 			return;
@@ -80,10 +96,27 @@ static void list_root(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	}
 }
 
+/* Of the streams those that the checkpoint covers. A listing of such with attributes would make slots of them that the kernel may never ask for. */
+static void list_cut(struct dir *dir, struct chunk *chunk, uint64_t cookie)
+{
+	static const struct node node = { .kind = NODE_STREAM };
+	struct slot *slot = dir->handle.slot;
+	char name[WAL_STREAM_NAME_MAX + 1];
+	uint64_t ino_base;
+	uint32_t index = cookie > COOKIE_FIRST ? (uint32_t)(cookie - COOKIE_FIRST) : 0;
+
+	for (; namespace_next(dir->handle.fs, index, &index, name, &ino_base); index++) {
+		struct fuse_entry_param entry = bare_entry(node_ino(&node, cut_ino_base(slot, name)), S_IFDIR);
+
+		if (cut_covers(dir->handle.fs, slot, name) && !chunk_add(chunk, name, &entry, COOKIE_FIRST + (uint64_t)index + 1))
+			return;
+	}
+}
+
 static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 {
-	struct slot *slot = dir->handle.slot;
-	struct node node = { .kind = NODE_NEW, .slot = slot->index };
+	struct slot *slot = dir->handle.slot, *entries = slot_of_entries(slot);
+	struct node node = { .kind = NODE_NEW, .slot = entries->index };
 	struct fuse_entry_param entry;
 	char name[ENTRY_NAME_MAX];
 	uint64_t first, id;
@@ -93,19 +126,19 @@ static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	dir->lookups_seen = slot->lookups;
 	dir->chunk_names = 0;
 
-	if (cookie == COOKIE_NEW) {
-		entry = listed_entry(dir, chunk->plus, &node, slot->ino_base, S_IFREG);
+	if (cookie == COOKIE_NEW && !slot->cut) {
+		entry = listed_entry(dir, "new", chunk->plus, &node, slot->ino_base, S_IFREG);
 		if (!chunk_add(chunk, "new", &entry, COOKIE_FIRST))
 			return;
 	}
-	wal_stream_bounds(slot->stream, &first, NULL, NULL);
+	slot_bounds(slot, &first, NULL);
 	id = cookie > COOKIE_FIRST ? cookie - COOKIE_FIRST : 0;
 	if (id < first)
 		id = first;
 	for (node.kind = NODE_ENTRY; id < dir->end_id; id++, dir->chunk_names++) {
 		node.number = id;
-		entry = listed_entry(dir, chunk->plus && dir->full, &node, slot->ino_base, S_IFREG);
 		entry_name(id, name);
+		entry = listed_entry(dir, name, chunk->plus && dir->full, &node, entries->ino_base, S_IFREG);
 		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + id + 1))
 			return;
 	}
@@ -113,8 +146,25 @@ static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 
 static void set_end(struct dir *dir)
 {
-	if (dir->handle.slot)
-		wal_stream_bounds(dir->handle.slot->stream, NULL, &dir->end_id, NULL);
+	if (dir->node.kind == NODE_STREAM)
+		slot_bounds(dir->handle.slot, NULL, &dir->end_id);
+}
+
+static void list(struct dir *dir, struct chunk *chunk, uint64_t cookie)
+{
+	switch (dir->node.kind) {
+	case NODE_ROOT:
+		list_root(dir, chunk, cookie);
+		break;
+	case NODE_CUT:
+		list_cut(dir, chunk, cookie);
+		break;
+	case NODE_STREAM:
+		list_stream(dir, chunk, cookie);
+		break;
+	default:
+		break; /* `.from` has a name for every id, and lists none */
+	}
 }
 
 static void dir_readdir(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset, bool plus)
@@ -128,19 +178,19 @@ static void dir_readdir(struct handle *handle, fuse_req_t req, size_t size, uint
 	}
 	if (offset == COOKIE_DOT)
 		set_end(dir); /* rewinddir(3) is to show what has come since */
-	if (add_dots(dir, &chunk, &offset)) {
-		if (dir->node.kind == NODE_ROOT)
-			list_root(dir, &chunk, offset);
-		else
-			list_stream(dir, &chunk, offset);
-	}
+	if (add_dots(dir, &chunk, &offset))
+		list(dir, &chunk, offset);
 	fuse_reply_buf(req, chunk.data, chunk.used);
 	free(chunk.data);
 }
 
 static void dir_fsync(struct handle *handle, fuse_req_t req)
 {
-	if (handle->slot)
+	struct dir *dir = handle_container(handle, struct dir, handle);
+
+	if (node_is_at(&dir->node))
+		fuse_reply_err(req, 0); /* a checkpoint is durable */
+	else if (handle->slot)
 		sync_stream(handle->fs, handle->slot, req);
 	else
 		sync_store(handle->fs, req);
@@ -160,18 +210,21 @@ static const struct handle_ops dir_ops = {
 void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct fuse_file_info *fi)
 {
 	struct slot *slot = NULL;
-	struct dir *dir;
-	int r;
+	struct dir *dir = NULL;
+	int r = 0;
 
 	if (node->kind != NODE_ROOT && (r = slot_get(fs, node->slot, &slot))) {
 		fuse_reply_err(req, walfs_errno(r));
 		return;
 	}
-	dir = calloc(1, sizeof(*dir));
-	if (!dir) {
+	if (node->kind == NODE_CUT)
+		r = cut_check(fs, slot);
+	if (r == 0 && !(dir = calloc(1, sizeof(*dir))))
+		r = -ENOMEM;
+	if (r) {
 		if (slot)
 			slot_put(fs, slot);
-		fuse_reply_err(req, ENOMEM);
+		fuse_reply_err(req, walfs_errno(r));
 		return;
 	}
 	dir->node = *node;

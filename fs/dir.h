@@ -11,7 +11,7 @@
 
 #include "handle.h"
 
-/* Opens `node`, a directory. */
+/* Opens `node`, a directory of streams or of entries. */
 void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct fuse_file_info *fi);
 
 #endif

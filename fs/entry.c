@@ -5,31 +5,17 @@
 #include <fcntl.h>
 #include <stdlib.h>
 
+#include "readqueue.h"
 #include "sync.h"
 
-struct pending_read {
-	struct pending_read *next;
-	fuse_req_t req;
-	size_t size;
-	uint64_t offset;
-};
-
-/*
- * The reader is used by one thread at a time. While `pooled` is false that is the loop; a read that may be slow makes it true, and until
- * the pool has answered it and all that came in behind it, every read of this handle goes to the queue.
- */
+/* The reader is used by whoever has the queue. */
 struct entry {
 	struct handle handle;
 	uint64_t id;
 	struct wal_reader *reader; /* NULL before the first read */
 	int damaged;		   /* -EBADMSG once it was found: the kernel tries each failed page again, the log need not say so */
 	uint64_t size;
-	struct job job;
-	pthread_mutex_t lock;
-
-	/* protected by lock */
-	bool pooled;
-	struct pending_read *first, *last;
+	struct read_queue queue;
 };
 
 static int reader_get(struct entry *entry)
@@ -51,8 +37,9 @@ static int read_errno(int result)
 	return result == WAL_PRUNED ? ESTALE : walfs_errno(result);
 }
 
-static void read_and_reply(struct entry *entry, fuse_req_t req, size_t size, uint64_t offset)
+static void read_and_reply(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset)
 {
+	struct entry *entry = handle_container(handle, struct entry, handle);
 	size_t done = 0;
 	char *data;
 	int r;
@@ -81,87 +68,22 @@ static void read_and_reply(struct entry *entry, fuse_req_t req, size_t size, uin
 	free(data);
 }
 
-static struct pending_read *pop(struct entry *entry)
-{
-	struct pending_read *pending;
-
-	pthread_mutex_lock(&entry->lock);
-	pending = entry->first;
-	if (pending)
-		entry->first = pending->next;
-	else
-		entry->pooled = false;
-	pthread_mutex_unlock(&entry->lock);
-	return pending;
-}
-
-static void entry_job(struct job *job)
-{
-	struct entry *entry = handle_container(job, struct entry, job);
-	struct walfs *fs = entry->handle.fs;
-	struct pending_read *pending;
-
-	while ((pending = pop(entry))) {
-		read_and_reply(entry, pending->req, pending->size, pending->offset);
-		free(pending);
-	}
-	handle_unref(&entry->handle);
-	walfs_end(fs);
-}
-
-/* Whether the pool has the reader; nobody else can make it so than the loop, which asks. */
-static bool is_pooled(struct entry *entry)
-{
-	bool pooled;
-
-	pthread_mutex_lock(&entry->lock);
-	pooled = entry->pooled;
-	pthread_mutex_unlock(&entry->lock);
-	return pooled;
-}
-
-static void read_in_pool(struct entry *entry, fuse_req_t req, size_t size, uint64_t offset)
-{
-	struct pending_read *pending = malloc(sizeof(*pending));
-	bool was_pooled;
-
-	if (!pending) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	*pending = (struct pending_read){ .req = req, .size = size, .offset = offset };
-	pthread_mutex_lock(&entry->lock);
-	if (entry->first)
-		entry->last->next = pending;
-	else
-		entry->first = pending;
-	entry->last = pending;
-	was_pooled = entry->pooled;
-	entry->pooled = true;
-	pthread_mutex_unlock(&entry->lock);
-	if (!was_pooled) {
-		walfs_begin(entry->handle.fs);
-		handle_ref(&entry->handle);
-		pool_submit(&entry->handle.fs->pool, &entry->job);
-	}
-}
-
 static void entry_read(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset)
 {
 	struct entry *entry = handle_container(handle, struct entry, handle);
 	int r;
 
-	if (is_pooled(entry)) {
-		read_in_pool(entry, req, size, offset);
+	if (read_queue_is_busy(&entry->queue)) {
+		read_queue_push(&entry->queue, req, size, offset);
 		return;
 	}
 	r = reader_get(entry);
 	if (r)
 		fuse_reply_err(req, read_errno(r));
 	else if (wal_reader_is_slow(entry->reader, offset))
-		read_in_pool(entry, req, size, offset);
+		read_queue_push(&entry->queue, req, size, offset);
 	else
-		read_and_reply(entry, req, size, offset);
+		read_and_reply(handle, req, size, offset);
 }
 
 static void entry_fsync(struct handle *handle, fuse_req_t req)
@@ -174,7 +96,7 @@ static void entry_free(struct handle *handle)
 	struct entry *entry = handle_container(handle, struct entry, handle);
 
 	wal_reader_close(entry->reader);
-	pthread_mutex_destroy(&entry->lock);
+	read_queue_release(&entry->queue);
 	free(entry);
 }
 
@@ -216,8 +138,7 @@ void entry_open(struct walfs *fs, const struct node *node, fuse_req_t req, struc
 		return;
 	}
 	entry->id = node->number;
-	entry->job.run = entry_job;
-	pthread_mutex_init(&entry->lock, NULL);
+	read_queue_init(&entry->queue, &entry->handle, read_and_reply);
 	handle_init(&entry->handle, &entry_ops, fs, slot);
 	fi->fh = (uintptr_t)&entry->handle;
 	fi->keep_cache = 1;

@@ -3,8 +3,8 @@
  * Names of pruned entries. The kernel was told to remember them for long, so it has to be told to forget them.
  *
  * A notification takes the lock of the directory. Who holds that may be waiting for an answer of the loop's: so neither the loop nor a
- * pool, whose jobs may run inside the loop, can send one, and there is a thread for it, made at the first prune. When the loop is about to leave
- * and nobody will be answered any more, the thread has to have stopped before: expire_stop().
+ * pool, whose jobs may run inside the loop, can send one, and there is a thread for it, made at the first prune. When a signal makes the loop leave, and
+ * nobody will be answered any more, the thread has to have stopped before: expire_stop().
  */
 #ifndef WALFS_EXPIRE_H
 #define WALFS_EXPIRE_H
@@ -55,7 +55,7 @@ struct expire_job *expire_job_new(size_t count);
  */
 void expire_submit(struct walfs *fs, struct expire_job *job, void (*done)(void *arg, int result), void *arg, int result);
 
-/* No more notifications from when it returns. Waits for the one that is being sent; so the loop must be running. */
+/* No more notifications from when it returns. Waits for the one that is being sent; so either the loop is running, or the mount has ended. */
 void expire_stop(struct expire *expire);
 
 /* After the last expire_submit(). */

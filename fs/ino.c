@@ -15,15 +15,20 @@ enum {
 	CLASS_ENTRY = 1,
 	CLASS_CHECKPOINT = 2,
 	CLASS_SHARD = 3,
-	CLASS_LINES = 7,
+	CLASS_LOG = 4,
+	CLASS_TEXT = 5,
+	CLASS_LINES = 6,
 };
 
 /* Bits 63-61 are 001. */
 #define CHECKPOINT_INO_MIN (UINT64_C(1) << 61)
 #define CHECKPOINT_INO_MAX ((UINT64_C(1) << 62) - 1)
 
+/* Where the inode numbers of texts are, from those of entries. */
+#define TEXT_INO_FLIP (UINT64_C(1) << 61)
+
 static_assert(sizeof(fuse_ino_t) == 8, "node ids are 64 bits wide");
-static_assert(CLASS_SHIFT + 4 == 64, "class, slot and number fill a node id");
+static_assert(CLASS_SHIFT + 3 == 64, "class, slot and number fill a node id");
 static_assert(NODE_ROOT == FUSE_ROOT_ID, "the root packs to FUSE_ROOT_ID");
 static_assert((uint64_t)NODE_LINES < NODE_INO_ENTRY, "the inode numbers of kinds end before those of entries");
 
@@ -36,6 +41,10 @@ static uint64_t class_of(enum node_kind kind)
 		return CLASS_CHECKPOINT;
 	case NODE_SHARD:
 		return CLASS_SHARD;
+	case NODE_LOG:
+		return CLASS_LOG;
+	case NODE_TEXT:
+		return CLASS_TEXT;
 	case NODE_LINES:
 		return CLASS_LINES;
 	default:
@@ -52,6 +61,7 @@ bool node_has_slot(const struct node *node)
 	case NODE_CHECKPOINTS_COMPACT:
 	case NODE_HEAD:
 	case NODE_SHARDS:
+	case NODE_AT:
 	case NODE_CHECKPOINT:
 	case NODE_SHARD:
 		return false;
@@ -65,14 +75,34 @@ uint64_t node_pack(const struct node *node)
 	uint64_t class = class_of(node->kind);
 	uint64_t number = class == CLASS_KIND ? (uint64_t)node->kind : node->number;
 
-	assert(node->slot < NODE_SLOTS_MAX && number < NODE_NUMBERS_MAX);
+	assert(node->slot < 2 * NODE_SLOTS_MAX && number < NODE_NUMBERS_MAX);
 	return class << CLASS_SHIFT | (uint64_t)node->slot << NODE_NUMBER_BITS | number;
+}
+
+/* Whether such a node can be in such a slot. */
+static bool fits_slot(const struct node *node)
+{
+	bool is_cut = node->slot & NODE_SLOT_CUT;
+
+	switch (node->kind) {
+	case NODE_STREAM:
+	case NODE_FIRST:
+	case NODE_LAST:
+	case NODE_FROM:
+	case NODE_LOG:
+	case NODE_TEXT:
+		return true;
+	case NODE_CUT:
+		return is_cut;
+	default:
+		return node_has_slot(node) ? !is_cut : !node->slot;
+	}
 }
 
 bool node_unpack(uint64_t ino, struct node *ret_node)
 {
 	uint64_t number = ino & (NODE_NUMBERS_MAX - 1);
-	struct node node = { .slot = ino >> NODE_NUMBER_BITS & (NODE_SLOTS_MAX - 1), .number = number };
+	struct node node = { .slot = ino >> NODE_NUMBER_BITS & (2 * NODE_SLOTS_MAX - 1), .number = number };
 
 	switch (ino >> CLASS_SHIFT) {
 	case CLASS_KIND:
@@ -90,13 +120,19 @@ bool node_unpack(uint64_t ino, struct node *ret_node)
 	case CLASS_SHARD:
 		node.kind = NODE_SHARD;
 		break;
+	case CLASS_LOG:
+		node.kind = NODE_LOG;
+		break;
+	case CLASS_TEXT:
+		node.kind = NODE_TEXT;
+		break;
 	case CLASS_LINES:
 		node.kind = NODE_LINES;
 		break;
 	default:
 		return false;
 	}
-	if (node.slot && !node_has_slot(&node))
+	if (!fits_slot(&node))
 		return false;
 	*ret_node = node;
 	return true;
@@ -119,6 +155,13 @@ uint64_t node_ino_base(const char *stream_name)
 	return (hash & ~(UINT64_C(3) << 62)) | UINT64_C(1) << 62;
 }
 
+uint64_t node_ino_base_at(const void *checkpoint_id, size_t id_size, const char *stream_name)
+{
+	uint64_t hash = mix(mix(fnv1a(checkpoint_id, id_size)) ^ fnv1a(stream_name, strlen(stream_name)));
+
+	return (hash & ~(UINT64_C(3) << 62)) | UINT64_C(1) << 62;
+}
+
 uint64_t node_ino_checkpoint(const void *id, size_t id_size)
 {
 	uint64_t ino = (mix(fnv1a(id, id_size)) & (CHECKPOINT_INO_MIN - 1)) | CHECKPOINT_INO_MIN;
@@ -131,6 +174,8 @@ uint64_t node_ino(const struct node *node, uint64_t base)
 	switch (node->kind) {
 	case NODE_ENTRY:
 		return base + NODE_INO_ENTRY + node->number;
+	case NODE_TEXT:
+		return (base ^ TEXT_INO_FLIP) + NODE_INO_ENTRY + node->number;
 	case NODE_SHARD:
 		return NODE_INO_ENTRY + node->number;
 	case NODE_CHECKPOINT:

@@ -56,6 +56,7 @@ static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *se
 	}
 	error = fuse_session_loop(session);
 	signal = stop_unwatch(stop);
+	expire_stop(&fs->expire); /* before the session's descriptor is closed */
 	/* While the mount is still there, so that whoever waits in close(2) or fsync(2) hears how it went. */
 	walfs_drain(fs);
 	if (error < 0 && !signal) {

@@ -7,10 +7,9 @@
 
 #include "checkpoints.h"
 #include "control.h"
+#include "cut.h"
 #include "shards.h"
-
-/* Entries never change, names never come to mean something else. */
-#define TIMEOUT_LONG (365.0 * 24 * 3600)
+#include "textfile.h"
 
 struct namespace {
 	pthread_mutex_t lock;
@@ -99,6 +98,7 @@ static int add(struct namespace *names, const char *name, struct slot **ret_slot
 	memcpy(slot->name, name, name_bytes);
 	slot->ino_base = node_ino_base(name);
 	slot->index = names->slots_count;
+	slot->end_id = UINT64_MAX;
 	slot->chain = *bucket_of(names, slot->ino_base);
 	*bucket_of(names, slot->ino_base) = slot;
 	names->slots[names->slots_count++] = slot;
@@ -158,6 +158,8 @@ int slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
 	struct slot *slot;
 	int r;
 
+	if (index & NODE_SLOT_CUT)
+		return cut_slot_get(fs, index, ret_slot);
 	pthread_mutex_lock(&names->lock);
 	slot = index < names->slots_count ? names->slots[index] : NULL;
 	stream = slot ? slot->stream : NULL;
@@ -185,6 +187,10 @@ int slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
 
 void slot_ref(struct walfs *fs, struct slot *slot)
 {
+	if (slot->cut) {
+		cut_slot_ref(fs, slot);
+		return;
+	}
 	pthread_mutex_lock(&fs->names->lock);
 	slot->users++;
 	pthread_mutex_unlock(&fs->names->lock);
@@ -194,11 +200,53 @@ void slot_put(struct walfs *fs, struct slot *slot)
 {
 	bool last;
 
+	if (slot->cut) {
+		cut_slot_put(fs, slot);
+		return;
+	}
 	pthread_mutex_lock(&fs->names->lock);
 	last = !--slot->users && slot->removed;
 	pthread_mutex_unlock(&fs->names->lock);
 	if (last)
 		slot_free(slot);
+}
+
+bool slot_is_removed(struct walfs *fs, struct slot *slot)
+{
+	bool removed;
+
+	pthread_mutex_lock(&fs->names->lock);
+	removed = slot->removed;
+	pthread_mutex_unlock(&fs->names->lock);
+	return removed;
+}
+
+void slot_bounds(struct slot *slot, uint64_t *ret_first, uint64_t *ret_next)
+{
+	uint64_t first, next;
+
+	wal_stream_bounds(slot->stream, &first, &next, NULL);
+	if (next > slot->end_id)
+		next = slot->end_id;
+	if (first > next)
+		first = next;
+	if (ret_first)
+		*ret_first = first;
+	if (ret_next)
+		*ret_next = next;
+}
+
+int namespace_find(struct walfs *fs, const char *name, struct node *ret_node)
+{
+	struct namespace *names = fs->names;
+	struct slot *slot;
+
+	pthread_mutex_lock(&names->lock);
+	slot = find_by_name(names, name);
+	if (slot)
+		*ret_node = (struct node){ .kind = NODE_STREAM, .slot = slot->index };
+	pthread_mutex_unlock(&names->lock);
+	return slot ? 0 : WAL_NOT_FOUND;
 }
 
 bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char *name, uint64_t *ret_ino_base)
@@ -274,136 +322,6 @@ int namespace_delete(struct walfs *fs, const char *name)
 	return 0;
 }
 
-/* ---- Names ---- */
-
-void entry_name(uint64_t id, char *name)
-{
-	for (int i = ENTRY_NAME_MAX - 2; i >= 0; i--) {
-		name[i] = (char)('0' + id % 10);
-		id /= 10;
-	}
-	name[ENTRY_NAME_MAX - 1] = '\0';
-}
-
-bool entry_parse_id(const char *name, uint64_t *ret_id)
-{
-	uint64_t id = 0;
-	size_t i;
-
-	for (i = 0; name[i] >= '0' && name[i] <= '9' && i < ENTRY_NAME_MAX; i++)
-		if (__builtin_mul_overflow(id, 10, &id) || __builtin_add_overflow(id, (uint64_t)(name[i] - '0'), &id))
-			return false;
-	if (!i || name[i] || i == ENTRY_NAME_MAX)
-		return false;
-	*ret_id = id;
-	return true;
-}
-
-static int lookup_stream(struct walfs *fs, const char *name, struct node *ret_node)
-{
-	struct namespace *names = fs->names;
-	struct slot *slot;
-
-	pthread_mutex_lock(&names->lock);
-	slot = find_by_name(names, name);
-	if (slot)
-		*ret_node = (struct node){ .kind = NODE_STREAM, .slot = slot->index };
-	pthread_mutex_unlock(&names->lock);
-	return slot ? 0 : WAL_NOT_FOUND;
-}
-
-/* What the store has beside its streams, whose names never begin with a period. */
-static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_node)
-{
-	if (!strcmp(name, ".checkpoints"))
-		*ret_node = (struct node){ .kind = NODE_CHECKPOINTS };
-	else if (!strcmp(name, ".shard") && wal_store_shards(fs->store))
-		*ret_node = (struct node){ .kind = NODE_SHARDS };
-	else
-		return WAL_NOT_FOUND;
-	return 0;
-}
-
-static int lookup_in_stream(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
-{
-	static const struct {
-		const char *name;
-		enum node_kind kind;
-	} fixed[] = { { "new", NODE_NEW }, { ".first", NODE_FIRST }, { ".last", NODE_LAST }, { ".prune", NODE_PRUNE }, { ".rotate", NODE_ROTATE }, { ".batch", NODE_BATCH } };
-	struct node node = { .kind = NODE_ENTRY, .slot = parent->slot };
-	struct slot *slot;
-	int r;
-
-	for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
-		if (!strcmp(name, fixed[i].name)) {
-			*ret_node = (struct node){ .kind = fixed[i].kind, .slot = parent->slot };
-			return 0;
-		}
-	if (!strcmp(name, ".lines"))
-		node.kind = NODE_LINES;
-	else if (!entry_parse_id(name, &node.number))
-		return WAL_NOT_FOUND;
-	r = slot_get(fs, node.slot, &slot);
-	if (r)
-		return r;
-	if (node.kind == NODE_LINES)
-		node.number = slot->lines++ % NODE_NUMBERS_MAX;
-	else
-		slot->lookups++;
-	slot_put(fs, slot);
-	*ret_node = node; /* namespace_stat() will find out whether it exists */
-	return 0;
-}
-
-int namespace_lookup(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
-{
-	if (strlen(name) > WAL_STREAM_NAME_MAX)
-		return -ENAMETOOLONG;
-	if (!strcmp(name, ".")) {
-		*ret_node = *parent;
-		return 0;
-	}
-	if (!strcmp(name, "..")) {
-		bool in_root = parent->kind == NODE_STREAM || !node_has_slot(parent);
-
-		*ret_node = in_root ? (struct node){ .kind = NODE_ROOT } : (struct node){ .kind = NODE_STREAM, .slot = parent->slot };
-		return 0;
-	}
-	switch (parent->kind) {
-	case NODE_ROOT:
-		return name[0] == '.' ? lookup_in_root(fs, name, ret_node) : lookup_stream(fs, name, ret_node);
-	case NODE_STREAM:
-		return lookup_in_stream(fs, parent, name, ret_node);
-	case NODE_CHECKPOINTS:
-		return checkpoints_lookup(fs, name, ret_node);
-	case NODE_SHARDS:
-		return shards_lookup(fs, name, ret_node);
-	default:
-		return -ENOTDIR;
-	}
-}
-
-int namespace_readlink(struct walfs *fs, const struct node *node, char *target)
-{
-	uint64_t first, next;
-	struct slot *slot;
-	int r;
-
-	if (node->kind == NODE_HEAD)
-		return checkpoints_readlink(fs, target);
-	if (node->kind == NODE_SHARD)
-		return shards_readlink(fs, node, target);
-	r = slot_get(fs, node->slot, &slot);
-	if (r)
-		return r;
-	wal_stream_bounds(slot->stream, &first, &next, NULL);
-	slot_put(fs, slot);
-	if (first == next)
-		return WAL_NOT_FOUND;
-	entry_name(node->kind == NODE_FIRST ? first : next - 1, target);
-	return 0;
-}
-
 /* ---- Attributes ---- */
 
 void namespace_set_times(struct stat *st, int64_t ns)
@@ -423,7 +341,31 @@ static void stat_root(struct walfs *fs, struct stat *st)
 	st->st_size = 4096;
 }
 
-static int stat_in_stream(struct slot *slot, const struct node *node, struct stat *st)
+static int64_t slot_mtime(struct slot *slot)
+{
+	return slot->cut ? cut_mtime(slot) : wal_stream_mtime(slot->stream);
+}
+
+static void stat_directory(struct stat *st, mode_t mode, nlink_t links, int64_t mtime_ns)
+{
+	st->st_mode = S_IFDIR | mode;
+	st->st_nlink = links;
+	st->st_size = 4096;
+	namespace_set_times(st, mtime_ns);
+}
+
+static int stat_text(struct walfs *fs, struct slot *slot, const struct node *node, struct stat *st)
+{
+	uint64_t size = 0;
+	int r = textfile_size(fs, slot, node->number, &size);
+
+	st->st_mode = S_IFREG | 0444;
+	st->st_size = (off_t)size;
+	namespace_set_times(st, slot_mtime(slot));
+	return r;
+}
+
+static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *node, struct stat *st)
 {
 	struct wal_entry_info info;
 	uint64_t first, next;
@@ -431,11 +373,17 @@ static int stat_in_stream(struct slot *slot, const struct node *node, struct sta
 
 	switch (node->kind) {
 	case NODE_STREAM:
-		st->st_mode = S_IFDIR | 0777;
-		st->st_nlink = 2;
-		st->st_size = 4096;
-		namespace_set_times(st, wal_stream_mtime(slot->stream));
+		stat_directory(st, slot->cut ? 0555 : 0777, 2, slot_mtime(slot));
 		return 0;
+	case NODE_FROM:
+		stat_directory(st, 0555, 2, slot_mtime(slot));
+		return 0;
+	case NODE_CUT:
+		stat_directory(st, 0555, 1, slot_mtime(slot)); /* as .at */
+		return 0;
+	case NODE_LOG:
+	case NODE_TEXT:
+		return stat_text(fs, slot, node, st);
 	case NODE_NEW:
 		st->st_mode = S_IFREG | 0666;
 		namespace_set_times(st, NAMESPACE_TIME_NS);
@@ -448,12 +396,12 @@ static int stat_in_stream(struct slot *slot, const struct node *node, struct sta
 		return 0;
 	case NODE_FIRST:
 	case NODE_LAST:
-		wal_stream_bounds(slot->stream, &first, &next, NULL);
+		slot_bounds(slot, &first, &next);
 		if (first == next)
 			return WAL_NOT_FOUND;
 		st->st_mode = S_IFLNK | 0777;
 		st->st_size = ENTRY_NAME_MAX - 1;
-		namespace_set_times(st, wal_stream_mtime(slot->stream));
+		namespace_set_times(st, slot_mtime(slot));
 		return 0;
 	default:
 		r = wal_stream_lookup(slot->stream, node->number, &info);
@@ -469,6 +417,8 @@ static int stat_in_stream(struct slot *slot, const struct node *node, struct sta
 /* Of what is not in a stream. */
 static int stat_in_store(struct walfs *fs, const struct node *node, struct stat *st)
 {
+	int r;
+
 	st->st_ino = node_ino(node, 0);
 	switch (node->kind) {
 	case NODE_ROOT:
@@ -478,6 +428,11 @@ static int stat_in_store(struct walfs *fs, const struct node *node, struct stat 
 	case NODE_HEAD:
 	case NODE_CHECKPOINT:
 		return checkpoints_stat(fs, node, st);
+	case NODE_AT:
+		r = checkpoints_stat(fs, node, st);
+		st->st_mode = S_IFDIR | 0555;
+		st->st_nlink = 1; /* any number of directories */
+		return r;
 	case NODE_SHARDS:
 	case NODE_SHARD:
 		return shards_stat(fs, node, st);
@@ -498,7 +453,7 @@ int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret)
 		if (r)
 			return r;
 		st.st_ino = node_ino(node, slot->ino_base);
-		r = stat_in_stream(slot, node, &st);
+		r = stat_in_slot(fs, slot, node, &st);
 		slot_put(fs, slot);
 	} else {
 		r = stat_in_store(fs, node, &st);
@@ -515,22 +470,9 @@ int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret)
 
 double namespace_attr_timeout(const struct node *node)
 {
-	return node->kind == NODE_ENTRY ? TIMEOUT_LONG : 0;
-}
-
-/* Whether the name means this node for as long as there is the directory that it is in. */
-static bool name_is_lasting(const struct node *node)
-{
-	switch (node->kind) {
-	case NODE_FIRST:
-	case NODE_LAST:
-	case NODE_HEAD:
-	case NODE_CHECKPOINT:
-	case NODE_LINES:
-		return false;
-	default:
-		return true;
-	}
+	if (node->kind == NODE_ENTRY)
+		return NAMESPACE_TIMEOUT_LONG;
+	return node->slot & NODE_SLOT_CUT && node->kind != NODE_LOG && node->kind != NODE_TEXT ? NAMESPACE_TIMEOUT_CUT : 0;
 }
 
 int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry_param *ret)
@@ -538,22 +480,23 @@ int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry
 	struct fuse_entry_param entry = { .generation = fs->generation, .attr_timeout = namespace_attr_timeout(node) };
 	int r;
 
-	if (node->kind == NODE_ENTRY && node->number >= NODE_NUMBERS_MAX) {
+	if (node->number >= NODE_NUMBERS_MAX) {
 		uint64_t next;
 		struct slot *slot;
 
 		r = slot_get(fs, node->slot, &slot);
 		if (r)
 			return r;
-		wal_stream_bounds(slot->stream, NULL, &next, NULL);
+		slot_bounds(slot, NULL, &next);
 		slot_put(fs, slot);
-		return node->number < next ? -EOVERFLOW : WAL_NOT_FOUND;
+		return node->kind != NODE_ENTRY || node->number < next ? -EOVERFLOW : WAL_NOT_FOUND;
 	}
 	r = namespace_stat(fs, node, &entry.attr);
 	if (r)
 		return r;
 	entry.ino = node_pack(node);
-	entry.entry_timeout = name_is_lasting(node) ? TIMEOUT_LONG : 0;
+	if (node->slot & NODE_SLOT_CUT)
+		entry.generation += cut_generation(fs, node->slot);
 	*ret = entry;
 	return 0;
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names, nodes and attributes: which node a name is, and what stat(2) says about it.
+ * Streams as nodes, and attributes: what stat(2) says about each node.
  *
  * The streams of the store stand in a table of *slots*, from which node ids are made (see ino.h). Only this process changes the store, so
- * what mkdir and rmdir do here is all that ever happens to the table. Nothing is kept for entries.
+ * what mkdir and rmdir do here is all that ever happens to the table. Nothing is kept for entries. What is below `.at` has slots of its own: see cut.h.
  */
 #ifndef WALFS_NAMESPACE_H
 #define WALFS_NAMESPACE_H
 
 #include <sys/stat.h>
 
+#include "entry_name.h"
 #include "ino.h"
 #include "walfs.h"
 
@@ -19,18 +20,33 @@
  */
 #define NAMESPACE_TIME_NS (INT64_C(946684800) * 1000000000)
 
-/* One stream. Used from slot_get() to slot_put(); the constant fields need no lock. */
+/* How long the kernel may remember what does not change, in seconds. Below `.at` nobody tells it what is pruned or deleted. */
+#define NAMESPACE_TIMEOUT_LONG (365.0 * 24 * 3600)
+#define NAMESPACE_TIMEOUT_CUT 1.0
+
+struct cut;
+struct textfile;
+
+/*
+ * One stream; or a stream as of a checkpoint; or a checkpoint's directory, which has no stream. Used from slot_get() to slot_put(); the constant fields need no lock.
+ */
 struct slot {
 	uint32_t index;
 	uint64_t ino_base;
 	struct wal_stream *stream;
 	uint64_t lookups; /* of entries' names, ever; only the loop looks */
-	uint64_t lines;	  /* the same for `.lines` */
+	uint64_t lines_lookups; /* the same of `.lines` */
+	uint64_t end_id;  /* entries from this one on are not to be seen; UINT64_MAX: all are */
+	struct cut *cut;  /* the checkpoint; NULL in a stream's own slot */
+	struct slot *live; /* the stream's own slot; NULL in that itself */
 
-	/* protected by namespace.lock */
+	struct textfile *texts; /* those that are open, protected by fs->lock */
+
+	/* protected by namespace.lock, or of those with a cut by cuts.lock */
 	unsigned users;
 	bool removed;
 	struct slot *chain; /* in the hash table */
+	uint64_t known;	    /* the kernel's lookups; only of those with a cut */
 	char name[];
 };
 
@@ -45,6 +61,21 @@ void slot_put(struct walfs *fs, struct slot *slot);
 /* One more user of a slot that the caller uses. */
 void slot_ref(struct walfs *fs, struct slot *slot);
 
+/* The ids that are to be seen in it, as wal_stream_bounds(). */
+void slot_bounds(struct slot *slot, uint64_t *ret_first, uint64_t *ret_next);
+
+/* The slot that the entries' nodes are in. */
+static inline struct slot *slot_of_entries(struct slot *slot)
+{
+	return slot->live ? slot->live : slot;
+}
+
+/* Whether the slot's stream has been deleted. */
+bool slot_is_removed(struct walfs *fs, struct slot *slot);
+
+/* The stream with this name. WAL_NOT_FOUND. */
+int namespace_find(struct walfs *fs, const char *name, struct node *ret_node);
+
 /*
  * Copies the name of the first stream at or after slot `index`, and says which that is; false after the last. Deleted streams are stepped
  * over, so a listing that remembers a slot number is not disturbed by mkdir and rmdir. `name` has room for WAL_STREAM_NAME_MAX + 1 bytes.
@@ -55,31 +86,18 @@ bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char 
 int namespace_create(struct walfs *fs, const char *name, struct node *ret_node);
 int namespace_delete(struct walfs *fs, const char *name);
 
-/* The node called `name` in `parent`; also "." and "..". WAL_NOT_FOUND, WAL_PRUNED, -ENAMETOOLONG, -EOVERFLOW … */
-int namespace_lookup(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node);
-
 /* Attributes of a node. WAL_NOT_FOUND, WAL_PRUNED, -EBADMSG … */
 int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret);
 
-/* The same with all that a LOOKUP, MKDIR or READDIRPLUS replies, time-outs included. */
+/* The same with all that a LOOKUP, MKDIR or READDIRPLUS replies, but for entry_timeout: see lookup_timeout(). */
 int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry_param *ret);
 
 /* How long the kernel may keep the attributes, in seconds. */
 double namespace_attr_timeout(const struct node *node);
 
-/* What the symlink `node` holds, with NUL, at most NAMESPACE_LINK_MAX bytes. WAL_NOT_FOUND: the stream is empty, there is no checkpoint. */
-int namespace_readlink(struct walfs *fs, const struct node *node, char *target);
-
 enum {
-	ENTRY_NAME_MAX = 21, /* 20 digits and NUL */
 	NAMESPACE_LINK_MAX = WAL_STREAM_NAME_MAX + 4,
 };
-
-/* The name that entry `id` is listed by. */
-void entry_name(uint64_t id, char *name);
-
-/* Digits only, 1 to 20 of them, below 2^64. */
-bool entry_parse_id(const char *name, uint64_t *ret_id);
 
 /* The clock; and all three times of `st`, of which nothing here has more than one. */
 int64_t namespace_now_ns(void);

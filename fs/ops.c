@@ -17,8 +17,10 @@
 #include "dir.h"
 #include "entry.h"
 #include "lines.h"
+#include "lookup.h"
 #include "snapdir.h"
 #include "sync.h"
+#include "textfile.h"
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -52,26 +54,43 @@ static bool may_change(fuse_req_t req)
 	return false;
 }
 
+/* The same, and nothing is ever changed below `.at`. */
+static bool may_change_at(fuse_req_t req, fuse_ino_t ino)
+{
+	struct node node;
+
+	if (node_unpack(ino, &node) && node_is_at(&node)) {
+		fuse_reply_err(req, EROFS);
+		return false;
+	}
+	return may_change(req);
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
-	struct walfs *fs = walfs_from(req);
-	struct fuse_entry_param entry;
-	struct node parent, node;
-	int r;
+	struct node parent;
 
-	if (!get_node(req, parent_ino, &parent))
-		return;
-	r = namespace_lookup(fs, &parent, name, &node);
-	if (r == 0)
-		r = namespace_entry(fs, &node, &entry);
-	/* ENOENT by an error, not by a node id of 0, is not remembered: the name may be there the next moment. */
-	/* Any number of zeros before an id: those names could not all be forgotten when the entry is pruned. */
-	if (r == 0 && node.kind == NODE_ENTRY && strlen(name) != ENTRY_NAME_MAX - 1)
-		entry.entry_timeout = 0;
-	if (r)
-		fuse_reply_err(req, walfs_errno(r));
-	else
-		fuse_reply_entry(req, &entry);
+	if (get_node(req, parent_ino, &parent))
+		lookup_reply(walfs_from(req), req, &parent, name);
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	struct node node;
+
+	if (node_unpack(ino, &node))
+		lookup_forget(walfs_from(req), &node, count);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	struct node node;
+
+	for (size_t i = 0; i < count; i++)
+		if (node_unpack(forgets[i].ino, &node))
+			lookup_forget(walfs_from(req), &node, forgets[i].nlookup);
+	fuse_reply_none(req);
 }
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -128,6 +147,7 @@ static int set_attributes(const struct node *node, const struct stat *now, const
 		return to_set & FUSE_SET_ATTR_SIZE ? -EPERM : 0;
 	case NODE_ROOT:
 	case NODE_STREAM:
+	case NODE_FROM:
 	case NODE_CHECKPOINTS:
 	case NODE_SHARDS:
 		return to_set & times ? -EPERM : 0;
@@ -143,7 +163,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 	struct node node;
 	int r;
 
-	if (!get_node(req, ino, &node) || !may_change(req))
+	if (!get_node(req, ino, &node) || !may_change_at(req, ino))
 		return;
 	r = namespace_stat(fs, &node, &st);
 	if (r == 0)
@@ -167,7 +187,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 	if (!get_node(req, ino, &node))
 		return;
-	r = is_link(&node) ? namespace_readlink(walfs_from(req), &node, target) : -EINVAL;
+	r = is_link(&node) ? lookup_readlink(walfs_from(req), &node, target) : -EINVAL;
 	if (r)
 		fuse_reply_err(req, walfs_errno(r));
 	else
@@ -194,6 +214,7 @@ static void mkdir_run(struct job *job)
 	r = namespace_create(fs, change->name, &node);
 	if (r == 0)
 		r = namespace_entry(fs, &node, &entry);
+	entry.entry_timeout = NAMESPACE_TIMEOUT_LONG;
 	if (r)
 		fuse_reply_err(change->req, walfs_errno(r));
 	else
@@ -233,7 +254,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mo
 	int r;
 
 	(void)mode; /* every stream has the same */
-	if (!may_change(req))
+	if (!may_change_at(req, parent_ino))
 		return;
 	if (parent_ino != FUSE_ROOT_ID) {
 		fuse_reply_err(req, EPERM);
@@ -248,7 +269,7 @@ static void op_mkdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mo
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
-	if (!may_change(req))
+	if (!may_change_at(req, parent_ino))
 		return;
 	if (parent_ino == FUSE_ROOT_ID && name[0] != '.')
 		change_stream(req, name, rmdir_run);
@@ -268,7 +289,7 @@ static bool is_checkpoints(fuse_ino_t ino)
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
 	(void)rdev;
-	if (!may_change(req))
+	if (!may_change_at(req, parent))
 		return;
 	if (is_checkpoints(parent) && S_ISREG(mode))
 		checkpoint_make(walfs_from(req), name, req);
@@ -279,7 +300,7 @@ static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	(void)mode; /* every checkpoint has the same */
-	if (!may_change(req))
+	if (!may_change_at(req, parent))
 		return;
 	if (is_checkpoints(parent))
 		checkpoint_create(walfs_from(req), name, req, fi);
@@ -289,7 +310,7 @@ static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	if (!may_change(req))
+	if (!may_change_at(req, parent))
 		return;
 	if (is_checkpoints(parent))
 		checkpoint_remove(walfs_from(req), name, req);
@@ -299,28 +320,29 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* ---- What is never allowed ---- */
 
-static void refuse(fuse_req_t req)
+static void refuse(fuse_req_t req, fuse_ino_t parent)
 {
-	if (may_change(req))
+	if (may_change_at(req, parent))
 		fuse_reply_err(req, EPERM);
 }
 
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
-	(void)link, (void)parent, (void)name;
-	refuse(req);
+	(void)link, (void)name;
+	refuse(req, parent);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
-	(void)ino, (void)new_parent, (void)new_name;
-	refuse(req);
+	(void)ino, (void)new_name;
+	refuse(req, new_parent);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags)
 {
-	(void)parent, (void)name, (void)new_parent, (void)new_name, (void)flags;
-	refuse(req);
+	(void)name, (void)new_name, (void)flags;
+	if (may_change_at(req, parent))
+		refuse(req, new_parent);
 }
 
 /* ---- Files and directories that are open ---- */
@@ -332,7 +354,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (!get_node(req, ino, &node))
 		return;
-	if (((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) && !may_change(req))
+	if (((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) && !may_change_at(req, ino))
 		return;
 	switch (node.kind) {
 	case NODE_ENTRY:
@@ -346,6 +368,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		break;
 	case NODE_LINES:
 		lines_open(fs, &node, req, fi);
+		break;
+	case NODE_LOG:
+	case NODE_TEXT:
+		textfile_open(fs, &node, req, fi);
 		break;
 	case NODE_CHECKPOINT:
 		checkpoint_open(fs, &node, req, fi);
@@ -367,12 +393,21 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 
 	if (!get_node(req, ino, &node))
 		return;
-	if (node.kind == NODE_ROOT || node.kind == NODE_STREAM)
+	switch (node.kind) {
+	case NODE_ROOT:
+	case NODE_STREAM:
+	case NODE_FROM:
+	case NODE_CUT:
 		dir_open(walfs_from(req), &node, req, fi);
-	else if (node.kind == NODE_CHECKPOINTS || node.kind == NODE_SHARDS)
+		break;
+	case NODE_CHECKPOINTS:
+	case NODE_AT:
+	case NODE_SHARDS:
 		snapdir_open(walfs_from(req), &node, req, fi);
-	else
+		break;
+	default:
 		fuse_reply_err(req, ENOTDIR);
+	}
 }
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -470,6 +505,8 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 const struct fuse_lowlevel_ops walfs_ops = {
 	.init = op_init,
 	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
 	.getattr = op_getattr,
 	.setattr = op_setattr,
 	.readlink = op_readlink,

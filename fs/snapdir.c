@@ -24,7 +24,7 @@ enum {
 /* False when all is listed. */
 static bool name_at(struct snapdir *dir, uint64_t cookie, char *name, struct fuse_entry_param *entry)
 {
-	static const struct node root = { .kind = NODE_ROOT }, head = { .kind = NODE_HEAD };
+	static const struct node root = { .kind = NODE_ROOT }, head = { .kind = NODE_HEAD }, cut = { .kind = NODE_CUT };
 	size_t count = dir->list ? dir->list->count : 0;
 
 	if (cookie == COOKIE_DOT || cookie == COOKIE_DOTDOT) {
@@ -36,12 +36,15 @@ static bool name_at(struct snapdir *dir, uint64_t cookie, char *name, struct fus
 		struct checkpoint *checkpoint = dir->list->checkpoints[cookie - COOKIE_FIRST];
 
 		percent_encode(checkpoint->id, checkpoint->id_size, name);
-		*entry = bare_entry(checkpoint->st_ino, S_IFREG);
+		if (dir->node.kind == NODE_AT)
+			*entry = bare_entry(node_ino(&cut, node_ino_base_at(checkpoint->id, checkpoint->id_size, "")), S_IFDIR);
+		else
+			*entry = bare_entry(checkpoint->st_ino, S_IFREG);
 		return true;
 	}
 	strcpy(name, "HEAD");
 	*entry = bare_entry(node_ino(&head, 0), S_IFLNK);
-	return count && cookie - COOKIE_FIRST == count;
+	return count && dir->node.kind == NODE_CHECKPOINTS && cookie - COOKIE_FIRST == count;
 }
 
 static int take_snapshot(struct snapdir *dir)
@@ -49,7 +52,7 @@ static int take_snapshot(struct snapdir *dir)
 	struct checkpoint_list *list;
 	int r;
 
-	if (dir->node.kind != NODE_CHECKPOINTS)
+	if (dir->node.kind == NODE_SHARDS)
 		return 0;
 	r = checkpoints_list(dir->handle.fs, &list);
 	if (r == 0) {

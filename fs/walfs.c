@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "checkpoints.h"
+#include "cut.h"
 #include "handle.h"
 #include "namespace.h"
 
@@ -27,6 +28,8 @@ int walfs_open(struct walfs *fs, const char *store_path, struct wal_error *err)
 	if (r < 0)
 		return r;
 	r = namespace_new(fs, store_path, &fs->names);
+	if (r == 0 && (r = cuts_new(&fs->cuts)) < 0)
+		namespace_free(fs->names);
 	if (r < 0) {
 		snprintf(err->message, sizeof(err->message), "store '%s' cannot be listed: %s", store_path, wal_strerror(r));
 		wal_store_close(fs->store);
@@ -76,6 +79,7 @@ int walfs_close(struct walfs *fs)
 	pool_release(&fs->pool);
 	expire_release(&fs->expire);
 	handle_free_all(fs);
+	cuts_free(fs);
 	checkpoints_free(fs->checkpoints);
 	namespace_free(fs->names);
 	r = wal_store_close(fs->store);

@@ -6,7 +6,7 @@
  * from struct wal_op.done, what may wait for the disk otherwise by the pool. So every handler that does not answer before it returns is
  * counted between walfs_begin() and walfs_end(), and the session lives until the count is zero.
  *
- * Lock order:  append.lock  ->  walfs.lock | turns.lock | namespace.lock | checkpoints.lock | pool.lock | expire.lock (leaves). None is held while the library is called, except
+ * Lock order:  append.lock  ->  walfs.lock | turns.lock | namespace.lock | checkpoints.lock | cuts.lock | pool.lock | expire.lock (leaves). None is held while the library is called, except
  * append.lock, around drafts (which never call back); none while a request is answered.
  */
 #ifndef WALFS_H
@@ -28,6 +28,7 @@
 #include "wal.h"
 
 struct checkpoints;
+struct cuts;
 struct handle;
 struct namespace;
 
@@ -38,6 +39,7 @@ struct walfs {
 	bool ro; /* asked for, or because the store cannot be written */
 	struct namespace *names;
 	struct checkpoints *checkpoints;
+	struct cuts *cuts; /* what is below `.at` */
 	struct pool pool;
 	struct expire expire;
 	struct fuse_session *session;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ckptexam.h"
 #include "cleanup.h"
 #include "examine.h"
 #include "names.h"
@@ -463,6 +464,24 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static void tell_checkpoints(void *arg, const struct wal_finding *finding)
+{
+	tell(arg, finding);
+}
+
+static int check_checkpoints(struct walk *w)
+{
+	bool mend_wanted = false;
+	int result = ckptexam_run(&w->env, tell_checkpoints, w, &mend_wanted);
+
+	if (result < 0 || !mend_wanted || !w->repair || w->check->dry_run)
+		return result;
+	result = ckptexam_mend(&w->env);
+	if (result < 0)
+		tell_error(w, NAME_CHECKPOINTS_LOG, result);
+	return result;
+}
+
 static int check_store(struct walk *w)
 {
 	if (w->root.dir_count > 0)
@@ -472,6 +491,8 @@ static int check_store(struct walk *w)
 		return WAL_NOT_FOUND;
 	int result = for_streams(w, false);
 	w->name = NULL;
+	if (result == 0 && !w->check->stream)
+		result = check_checkpoints(w);
 	if (w->check->progress && w->total > 0)
 		w->check->progress(w->check->arg, w->total, w->total);
 	return result;

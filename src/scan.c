@@ -46,6 +46,7 @@ void scan_release(struct scan *scan)
  */
 static int window(struct scan *scan, uint64_t offset, size_t want, const uint8_t **ret)
 {
+	*ret = NULL; /* gcc -O3 does not see that it is not used then */
 	if (offset < scan->buffer_offset || offset + want > scan->buffer_offset + scan->buffer_size) {
 		size_t size = scan->capacity;
 

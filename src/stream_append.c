@@ -349,7 +349,7 @@ static int write_spilled(struct group *g)
 	struct draft_source src;
 	struct frame_header h;
 	uint32_t crc = 0;
-	uint64_t size;
+	uint64_t size = 0;
 	int result = WAL_END;
 
 	draft_source(op->internal.draft, &src);

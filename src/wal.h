@@ -742,7 +742,7 @@ enum wal_finding_kind {
 	WAL_FINDING_NOTE,   /* nothing is wrong: something known or foreign is there */
 	WAL_FINDING_CACHE,  /* an index or sidecar that is missing or disagrees; the next open for writing makes it anew */
 	WAL_FINDING_TORN,   /* an unfinished end, as a crash leaves it; the next open for writing sets it aside */
-	WAL_FINDING_DAMAGE, /* entries that cannot be read */
+	WAL_FINDING_DAMAGE, /* entries or checkpoints that cannot be read */
 	WAL_FINDING_ERROR,  /* something that could not be checked */
 };
 
@@ -752,7 +752,7 @@ enum { WAL_FINDING_KINDS = WAL_FINDING_ERROR + 1 };
 struct wal_finding {
 	enum wal_finding_kind kind;
 	const char *stream;   /* NULL: the store as a whole */
-	const char *file;     /* in the stream's directory; NULL: the directory */
+	const char *file;     /* in the stream's directory or the store's; NULL: the directory */
 	uint64_t offset;      /* in the file */
 	uint64_t bytes;	      /* concerned, from there on */
 	uint64_t first_id;    /* the entries concerned: */
@@ -781,9 +781,9 @@ struct wal_check_result {
 };
 
 /*
- * Reads every byte of the store's streams: frames, checksums, ids, lengths, sidecars, index. Changes nothing, takes no lock; a store that is open for writing
- * meanwhile is checked as far as it stands still. `opts` may be NULL; its log and read_buffer matter. 0 also if there are findings: *ret_result has
- * them counted; WAL_NOT_FOUND if there is no stream check->stream. Errors as wal_store_open(). Blocks on the disk for as long as reading takes.
+ * Reads every byte of the store's streams: frames, checksums, ids, lengths, sidecars, index; and, unless it is asked for one stream, of its checkpoints. Changes nothing, takes no
+ * lock; a store that is open for writing meanwhile is checked as far as it stands still. `opts` may be NULL; its log and read_buffer matter. 0 also if there are findings:
+ * *ret_result has them counted; WAL_NOT_FOUND if there is no stream check->stream. Errors as wal_store_open(). Blocks on the disk for as long as reading takes.
  */
 int wal_verify(const char *path, const struct wal_options *opts, const struct wal_check *check, struct wal_check_result *ret_result,
 	       struct wal_error *err);
@@ -791,8 +791,8 @@ int wal_verify(const char *path, const struct wal_options *opts, const struct wa
 /*
  * Makes a damaged store whole again around the damage. Each finding is reported first, with what is done about it. Nothing is deleted: damaged bytes go to files
  * "<segment>.damaged.<n>" (a line that says what they were, then the bytes), a torn end to "<segment>.torn.<n>". A segment with damage in its middle is split around it, so
- * that intact entries keep their ids; the lost ids stay lost: reading them gives -EBADMSG, wal_verify() notes them as known. Takes the store's lock (-EBUSY), syncs
- * what it changes; a crash at any point leaves a store that can be repaired again. *ret_result counts the findings.
+ * that intact entries keep their ids; the lost ids stay lost: reading them gives -EBADMSG, wal_verify() notes them as known. Bad bytes among the checkpoints go to
+ * "checkpoints.log.damaged.<n>" and "checkpoints.log.torn.<n>" in the store's directory. Takes the store's lock (-EBUSY), syncs what it changes; a crash at any point leaves a store that can be repaired again. *ret_result counts the findings.
  */
 int wal_repair(const char *path, const struct wal_options *opts, const struct wal_check *check, struct wal_check_result *ret_result,
 	       struct wal_error *err);

@@ -17,7 +17,7 @@ LAYERS = [
     ["ckptindex", "ckptscan", "meta", "scan"],
     ["ckptlog_impl", "rebuild"],
     ["ckptlog", "ckptlog_write", "segment"],
-    ["ckptlog_open", "examine", "root", "segcache"],
+    ["ckptexam", "ckptlog_open", "examine", "root", "segcache"],
     ["repair", "stream_impl"],
     ["recovery"],
     ["check", "draft", "iter", "reader", "recover_active", "stream", "stream_append", "stream_commit", "stream_prune", "stream_read", "stream_recover", "stream_rotate",

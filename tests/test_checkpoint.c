@@ -12,6 +12,7 @@
 #include "crash/powercut.h"
 #include "damage.h"
 #include "faultsys.h"
+#include "frames.h"
 #include "snapshot.h"
 #include "stores.h"
 #include "test.h"
@@ -636,7 +637,9 @@ static void a_stream_deleted_and_made_again(void **state)
 	struct wal_checkpoint *c = load(&p, "old");
 	time = c->time_ns;
 	free(c);
+	uint64_t version = wal_checkpoint_version(p.store);
 	empty_and_delete(&p, "a");
+	assert_true(wal_checkpoint_version(p.store) != version); /* what the checkpoint tells is not what it told */
 	expect_cuts(&p, "old", cuts, 1);
 	fill(&p, "a", 31);
 	for (int round = 0; round < 2; round++) {
@@ -708,6 +711,43 @@ static void pruned_to_a_checkpoint(void **state)
 		expect_list(&p, "old new"); /* they stay, whatever is left of what they cover */
 		place_reopen(&p);
 	}
+	place_remove(&p);
+}
+
+/* The others are pruned all the same, and it is said which one was not. */
+static void pruned_but_for_a_stopped_stream(void **state)
+{
+	struct wal_prune_result result = { 0 };
+	struct wal_error err = { 0 };
+	struct wal_stream *st;
+	struct faultsys f;
+	struct place p = { .opts = { .sync = WAL_SYNC_STRICT, .segment_entries = 10 } };
+
+	(void)state;
+	tmpdir_make(&p.dir, "checkpoint");
+	faultsys_init(&f);
+	assert_int_equal(store_open(&f.sys, p.dir.path, &p.opts, &p.store, NULL), 0);
+	fill(&p, "a", 25);
+	fill(&p, "bad", 25);
+	fill(&p, "c", 15);
+	create(&p, "now");
+	st = stream_open_or_fail(p.store, "bad");
+	faultsys_fail(&f, FAULT_FDATASYNC, 1, EIO);
+	assert_int_equal(wal_stream_append(st, "x", 1, 0, NULL), -EIO);
+	wal_stream_close(st);
+	assert_int_equal(wal_checkpoint_prune_before(p.store, "now", 3, &result, &err), -EIO);
+	assert_int_equal(err.code, -EIO);
+	assert_non_null(strstr(err.message, "'bad'"));
+	assert_int_equal(result.streams, 2);
+	assert_int_equal(result.segments, 3);
+	wal_store_close(p.store);
+	place_open(&p);
+	expect_first(&p, "a", 20);
+	expect_first(&p, "bad", 0);
+	expect_first(&p, "c", 10);
+	assert_int_equal(wal_checkpoint_prune_before(p.store, "now", 3, &result, &err), 0);
+	assert_int_equal(result.streams, 1);
+	assert_int_equal(result.segments, 2);
 	place_remove(&p);
 }
 
@@ -969,6 +1009,36 @@ static void each_call_of_a_creation_fails(void **state)
 	each_call_fails("a", "a b", "b a");
 }
 
+/* What it has on disk is all that there is of it. */
+static void a_damaged_stream_is_cut_where_it_stands(void **state)
+{
+	static const struct wal_cut cuts[] = { { "bad", 15 }, { "good", 4 } };
+	struct wal_stream_stat stat;
+	struct wal_stream *st;
+	char path[PATH_MAX];
+	struct place p;
+
+	(void)state;
+	place_make(&p, &(struct wal_options){ .sync = WAL_SYNC_STRICT, .segment_entries = 10 });
+	fill(&p, "bad", 15);
+	fill(&p, "good", 3);
+	store_close_or_fail(p.store);
+	segment_path(p.dir.path, "bad", 10, ".wal", path);
+	damage_flip_bit(path, frame_of(path, 12).offset + FRAME_HEADER_BYTES + 6, 3);
+	assert_int_equal(unlink(segment_path(p.dir.path, "bad", 10, ".meta", path)), 0);
+	place_open(&p);
+	st = stream_open_or_fail(p.store, "bad");
+	assert_int_equal(wal_stream_stat(st, &stat), 0);
+	assert_int_equal(stat.health, WAL_READONLY);
+	wal_stream_close(st);
+	fill(&p, "good", 4);
+	create(&p, "c");
+	expect_cuts(&p, "c", cuts, 2);
+	place_reopen(&p);
+	expect_cuts(&p, "c", cuts, 2);
+	place_remove(&p);
+}
+
 /* ---- Clocks ---- */
 
 struct clock_sys {
@@ -1092,6 +1162,8 @@ int main(void)
 		cmocka_unit_test(streams_made_between),
 		cmocka_unit_test(a_stream_deleted_and_made_again),
 		cmocka_unit_test(pruned_to_a_checkpoint),
+		cmocka_unit_test(pruned_but_for_a_stopped_stream),
+		cmocka_unit_test(a_damaged_stream_is_cut_where_it_stands),
 		cmocka_unit_test(a_read_only_store),
 		cmocka_unit_test(the_cut_is_durable_in_every_mode),
 		cmocka_unit_test(a_stream_that_is_stopped),
@@ -1101,6 +1173,9 @@ int main(void)
 		cmocka_unit_test(ten_thousand),
 	};
 
+	/* Nothing here loses power, so syncs may cost nothing. */
+	if (access("/dev/shm", W_OK) == 0)
+		setenv("TMPDIR", "/dev/shm", 0);
 	alarm(120); /* a hang is a failure, not a wait */
 	return TEST_RUN(tests);
 }

@@ -28,6 +28,7 @@ enum {
 	OPS_MAX = UNDER_TSAN ? 400 : 2000,  /* of each writer */
 	BATCH_MAX = 5,
 	CHAIN = 4,	 /* appends that are submitted one after the other without waiting */
+	SPREAD = 3,	 /* shards that one call appends to */
 	KEEP = UNDER_TSAN ? 6 : 15, /* at a compaction */
 	PAUSE_US_MAX = 300,
 	WAIT_SECONDS = 60,
@@ -91,6 +92,8 @@ struct keeper {
 struct shared {
 	struct wal_store *store;
 	struct wal_stream *streams[STREAMS];
+	bool sharded;
+	char keys[STREAMS][16]; /* one of each shard */
 	atomic_uint_fast64_t clock;
 	atomic_uint working; /* checkpointers that are not at their end */
 	struct writer writers[WRITERS];
@@ -103,9 +106,9 @@ static uint64_t take_ticket(struct shared *shared)
 	return atomic_fetch_add(&shared->clock, 1);
 }
 
-static void name_stream(char name[16], unsigned no)
+static void name_stream(const struct shared *shared, char name[16], unsigned no)
 {
-	snprintf(name, 16, "s%02u", no);
+	snprintf(name, 16, "%s_%02u", shared->sharded ? "shard" : "stream", no);
 }
 
 /* ---- Writers ---- */
@@ -227,12 +230,61 @@ static void append_chain(struct writer *w)
 	}
 }
 
+static void append_for_key(struct writer *w)
+{
+	struct op *op = new_op(w, 1);
+	const char *key = w->shared->keys[op->stream];
+	struct mark mark;
+	uint32_t shard;
+
+	make_mark(&mark, w->no, w->count - 1, 0, op->stream);
+	op->before = take_ticket(w->shared);
+	THREAD_CHECK_OK(wal_shard_append(w->shared->store, key, strlen(key), &mark, sizeof(mark), 0, &shard, &op->first_id));
+	op->after = take_ticket(w->shared);
+	THREAD_CHECK(shard == op->stream);
+}
+
+/* Two entries to each of a few shards, in turn; what goes to one shard is one batch. */
+static void append_over_shards(struct writer *w)
+{
+	struct wal_keyed_entry entries[2 * SPREAD];
+	struct mark marks[2 * SPREAD];
+	uint32_t first = (uint32_t)random_below(&w->random, STREAMS), first_op = w->count;
+	uint64_t before = take_ticket(w->shared);
+
+	for (uint32_t i = 0; i < SPREAD; i++)
+		*new_op(w, 2) = (struct op){ .before = before, .stream = (first + i) % STREAMS, .count = 2 };
+	for (uint32_t i = 0; i < 2 * SPREAD; i++) {
+		const struct op *op = &w->ops[first_op + i % SPREAD];
+		const char *key = w->shared->keys[op->stream];
+
+		make_mark(&marks[i], w->no, first_op + i % SPREAD, i / SPREAD, op->stream);
+		entries[i] = (struct wal_keyed_entry){ .key = key, .key_size = strlen(key), .data = &marks[i], .size = sizeof(marks[i]) };
+	}
+	THREAD_CHECK_OK(wal_shard_append_batch(w->shared->store, entries, 2 * SPREAD, 0));
+	for (uint32_t i = 0; i < SPREAD; i++) {
+		struct op *op = &w->ops[first_op + i];
+
+		op->first_id = entries[i].id;
+		op->after = take_ticket(w->shared);
+		THREAD_CHECK(entries[i].shard == op->stream && entries[i + SPREAD].id == entries[i].id + 1);
+	}
+}
+
 static void *run_writer(void *arg)
 {
 	struct writer *w = arg;
 
 	while (atomic_load(&w->shared->working) > 0 && w->count + CHAIN < OPS_MAX) {
-		switch (random_below(&w->random, 8)) {
+		switch (random_below(&w->random, w->shared->sharded ? 12 : 8)) {
+		case 8:
+		case 9:
+			append_for_key(w);
+			break;
+		case 10:
+		case 11:
+			append_over_shards(w);
+			break;
 		case 0:
 			append_draft(w);
 			break;
@@ -260,7 +312,7 @@ static void *run_writer(void *arg)
 /* ---- Checkpoints ---- */
 
 /* Its cut has every stream, in order. */
-static void note_cut(struct checkpoint *cp, const struct wal_checkpoint *c)
+static void note_cut(const struct shared *shared, struct checkpoint *cp, const struct wal_checkpoint *c)
 {
 	cp->loaded = true;
 	cp->time_ns = c->time_ns;
@@ -268,7 +320,7 @@ static void note_cut(struct checkpoint *cp, const struct wal_checkpoint *c)
 	for (unsigned s = 0; s < STREAMS; s++) {
 		char name[16];
 
-		name_stream(name, s);
+		name_stream(shared, name, s);
 		THREAD_CHECK(strcmp(c->cuts[s].stream, name) == 0);
 		cp->cut[s] = c->cuts[s].next_id;
 	}
@@ -290,7 +342,7 @@ static void *run_checkpointer(void *arg)
 		int r = wal_checkpoint_load(shared->store, cp->id, strlen(cp->id), &c);
 		THREAD_CHECK(r == 0 || r == WAL_NOT_FOUND); /* the keeper may have been quicker */
 		if (r == 0) {
-			note_cut(cp, c);
+			note_cut(shared, cp, c);
 			free(c);
 		}
 	}
@@ -466,7 +518,7 @@ static void expect_none_lost(struct shared *shared)
 		for (unsigned n = 0; n < CHECKPOINTERS * CHECKPOINTS; n++)
 			present[n] = present[n] || checkpoint_no(shared, n) == cp;
 		assert_int_equal(wal_checkpoint_load(shared->store, list[i].id, list[i].id_size, &c), 0);
-		note_cut(&now, c);
+		note_cut(shared, &now, c);
 		free(c);
 		assert_int_equal(now.time_ns, list[i].time_ns);
 		if (cp->loaded) {
@@ -522,13 +574,28 @@ static void expect_stream(struct shared *shared, unsigned s)
 
 /* ---- Running it ---- */
 
+static void find_keys(struct shared *shared)
+{
+	for (unsigned n = 0, found = 0; found < STREAMS; n++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "key%u", n);
+		uint32_t shard = wal_shard_of(key, strlen(key), STREAMS);
+		if (shared->keys[shard][0] == '\0') {
+			memcpy(shared->keys[shard], key, sizeof(key));
+			found++;
+		}
+	}
+}
+
 static void open_store(struct shared *shared, const char *path, const struct wal_options *opts)
 {
 	shared->store = store_open_or_fail(path, opts);
+	shared->sharded = wal_store_shards(shared->store) > 0;
 	for (unsigned s = 0; s < STREAMS; s++) {
 		char name[16];
 
-		name_stream(name, s);
+		name_stream(shared, name, s);
 		shared->streams[s] = stream_open_or_fail(shared->store, name);
 	}
 }
@@ -574,6 +641,7 @@ static void cuts_in(const struct wal_options *opts)
 
 	assert_non_null(shared);
 	tmpdir_make(&dir, "cut");
+	find_keys(shared);
 	open_store(shared, dir.path, opts);
 	run_threads(shared, seed);
 	for (unsigned w = 0; w < WRITERS; w++)
@@ -615,12 +683,19 @@ static void asynchronous_appends(void **state)
 	cuts_in(&(struct wal_options){ .sync = WAL_SYNC_ASYNC, .segment_entries = 40, .max_open_segments = 20 });
 }
 
+static void shards(void **state)
+{
+	(void)state;
+	cuts_in(&(struct wal_options){ .shards = STREAMS, .sync = WAL_SYNC_BATCH, .segment_entries = 50 });
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(strict_appends),
 		cmocka_unit_test(appends_of_which_batches_are_durable),
 		cmocka_unit_test(asynchronous_appends),
+		cmocka_unit_test(shards),
 	};
 
 	alarm(300); /* a deadlock is a failure, not a wait */

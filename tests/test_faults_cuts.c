@@ -4,7 +4,8 @@
  * fault. After each: what the error is, that nothing acknowledged is lost (in the store as it goes on, and in one opened over the real calls), and that the operation can be done
  * when the fault is gone.
  *
- *	WALFS_TEST_NTH	only this call of each operation fails
+ *	WALFS_TEST_NTH		only this call of each operation fails
+ *	WALFS_TEST_OPERATION	only this operation, by its name in the list below
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -257,6 +258,7 @@ struct operation {
 	bool in_part; /* what fails may have got somewhere */
 	bool cuts;    /* that may change checkpoints */
 	bool named_only;
+	bool sharded_only;
 	bool reads; /* changes nothing */
 	bool opens; /* the store: a stream that can't be read then is there, and says so */
 };
@@ -446,6 +448,40 @@ static int run_open_headless(struct place *p)
 	return open_place(p);
 }
 
+/* A key of that shard. */
+static size_t key_of(unsigned shard, char key[16])
+{
+	for (unsigned i = 0;; i++) {
+		int size = snprintf(key, 16, "key %u", i);
+
+		if (wal_shard_of(key, (size_t)size, CUT_STREAMS) == shard)
+			return (size_t)size;
+	}
+}
+
+/* What is acknowledged of it counts, whatever becomes of the rest. */
+static int run_keyed_batch(struct place *p)
+{
+	struct wal_keyed_entry entries[CUT_STREAMS];
+	uint8_t content[CUT_STREAMS][ENTRY_SIZE_MAX];
+	char keys[CUT_STREAMS][16];
+
+	for (unsigned i = 0; i < CUT_STREAMS; i++) {
+		entries[i] = (struct wal_keyed_entry){ .key = keys[i], .key_size = key_of(i, keys[i]), .result = -ECANCELED };
+		entries[i].data = entry_content(p->is.next[i], content[i], &entries[i].size);
+	}
+	int result = wal_shard_append_batch(p->store, entries, CUT_STREAMS, 0);
+	for (unsigned i = 0; i < CUT_STREAMS; i++) {
+		assert_true(entries[i].result == 0 || result != 0);
+		if (entries[i].result != 0)
+			continue;
+		assert_int_equal(entries[i].shard, i);
+		assert_int_equal(entries[i].id, p->is.next[i]);
+		p->will.next[i] = ++p->is.next[i];
+	}
+	return result;
+}
+
 static const struct operation operations[] = {
 	{ "prune", run_prune, foresee_prune, .in_part = true },
 	{ "prune all", run_prune_all, foresee_prune_all, .in_part = true },
@@ -457,6 +493,7 @@ static const struct operation operations[] = {
 	{ "compact", run_compact, foresee_compact },
 	{ "prune before", run_prune_before, foresee_prune_before, .in_part = true },
 	{ "delete", run_delete, foresee_delete, .in_part = true, .cuts = true, .named_only = true },
+	{ "append to all shards", run_keyed_batch, foresee_nothing, .sharded_only = true },
 	{ "look", run_look, foresee_nothing, .reads = true },
 	{ "reopen", run_reopen, foresee_nothing, .opens = true },
 	{ "open with a torn log", run_open_torn, foresee_nothing, .opens = true },
@@ -516,7 +553,11 @@ static void try_again(struct place *p, const struct operation *op, const struct 
 	if (result != 0 && !(already && p->unsettled))
 		fail_msg("'%s' without a fault: %s", op->name, wal_strerror(result));
 	if (result == 0)
-		p->is = *done;
+		p->is.cuts = done->cuts;
+	for (unsigned i = 0; i < CUT_STREAMS && result == 0; i++) {
+		p->is.exists[i] = done->exists[i];
+		p->is.first[i] = done->first[i];
+	}
 	p->unsure = false;
 	expect(p);
 }
@@ -579,7 +620,7 @@ static void sweep(struct sweep sweep)
 	for (size_t i = 0; i < TEST_COUNT(operations); i++) {
 		unsigned nth = only ? (unsigned)strtoul(only, NULL, 0) : 1;
 
-		if ((sweep.sharded && operations[i].named_only) || (which && strcmp(which, operations[i].name) != 0))
+		if ((sweep.sharded ? operations[i].named_only : operations[i].sharded_only) || (which && strcmp(which, operations[i].name) != 0))
 			continue;
 		/* The number of a run that fails is the last that is printed. */
 		while (printf("# %s: call %u\n", operations[i].name, nth), fflush(stdout), run_once(&operations[i], &sweep, nth) && !only)
@@ -598,6 +639,39 @@ static void each_call_fails_in_a_sharded_store(void **state)
 {
 	(void)state;
 	sweep((struct sweep){ .call = FAULT_ANY, .error = EIO, .sharded = true });
+}
+
+/* Shards that an open could not make are made by the next one. */
+static void each_call_fails_while_shards_are_made(void **state)
+{
+	bool hit = true;
+
+	(void)state;
+	for (unsigned nth = 1; hit; nth++) {
+		struct place *p = calloc(1, sizeof(*p));
+
+		assert_non_null(p);
+		*p = (struct place){ .names = shard_names, .opts = { .shards = CUT_STREAMS } };
+		tmpdir_make(&p->dir, "cuts");
+		tmpdir_path(&p->dir, "store", p->path);
+		faultsys_init(&p->f);
+		faultsys_fail(&p->f, FAULT_ANY, nth, nth % 2 ? EIO : ENOSPC);
+		int result = open_place(p);
+		hit = faultsys_hit(&p->f);
+		assert_true(result == 0 || (hit && result == (nth % 2 ? -EIO : -ENOSPC)));
+		faultsys_fail(&p->f, FAULT_ANY, 0, 0);
+		close_place(p);
+		p->opts.shards = result == 0 && nth % 4 < 2 ? 0 : CUT_STREAMS;
+		assert_int_equal(open_place(p), 0);
+		assert_int_equal(wal_store_shards(p->store), CUT_STREAMS);
+		for (unsigned i = 0; i < CUT_STREAMS; i++)
+			fill(p, i, 3);
+		expect_goes_on(p);
+		close_place(p);
+		tmpdir_remove(&p->dir);
+		cut_versions_release(&p->versions);
+		free(p);
+	}
 }
 
 static void each_open_meets_the_limit_of_descriptors(void **state)
@@ -619,6 +693,7 @@ static void from_some_call_on(void **state)
 	sweep((struct sweep){ .call = FAULT_PWRITEV, .error = ENOSPC, .sticky = true, .short_write = true });
 	sweep((struct sweep){ .call = FAULT_FSYNC, .error = EIO, .sticky = true });
 	sweep((struct sweep){ .call = FAULT_FDATASYNC, .error = EIO, .sticky = true });
+	sweep((struct sweep){ .call = FAULT_FDATASYNC, .error = EIO, .sticky = true, .sharded = true });
 	sweep((struct sweep){ .call = FAULT_RENAMEAT, .error = EIO, .sticky = true });
 	sweep((struct sweep){ .call = FAULT_UNLINKAT, .error = EIO, .sticky = true });
 }
@@ -628,6 +703,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_call_fails),
 		cmocka_unit_test(each_call_fails_in_a_sharded_store),
+		cmocka_unit_test(each_call_fails_while_shards_are_made),
 		cmocka_unit_test(each_open_meets_the_limit_of_descriptors),
 		cmocka_unit_test(each_write_is_cut_short),
 		cmocka_unit_test(from_some_call_on),

@@ -15,6 +15,7 @@
 #include "random.h"
 #include "stores.h"
 #include "test.h"
+#include "threads.h"
 #include "tmpdir.h"
 
 enum {
@@ -29,15 +30,6 @@ enum {
 	SEGMENTS_MAX = 8,
 	WAIT_SECONDS = 60,
 };
-
-/* cmocka's checks jump out of the running test, which a thread can't: what fails there ends the process. */
-#define THREAD_CHECK(condition)                                                                          \
-	do {                                                                                             \
-		if (!(condition)) {                                                                      \
-			fprintf(stderr, "%s:%d: '%s' does not hold\n", __FILE__, __LINE__, #condition); \
-			abort();                                                                         \
-		}                                                                                        \
-	} while (0)
 
 /* Each entry says who wrote it and as what number. */
 struct mark {

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cleanup.h"
 #include "random.h"
 #include "stores.h"
 #include "test.h"
@@ -23,7 +24,7 @@
 enum {
 	APPENDERS = 4,
 	PRUNERS = 2,
-	APPENDS = UNDER_TSAN ? 120 : 250, /* of each appender, batches count as one */
+	APPENDS = UNDER_TSAN ? 200 : 600, /* of each appender, batches count as one */
 	BATCH = 3,
 	TOTAL_MAX = APPENDERS * APPENDS * BATCH,
 	LAG = 150, /* how far behind the end readers look */
@@ -254,6 +255,7 @@ static void *run_getter(void *arg)
 		}
 		r = wal_stream_get(t->shared->st, next + TOTAL_MAX, &buf);
 		THREAD_CHECK(r == WAL_NOT_FOUND);
+		pause_a_little(t);
 	}
 	wal_buf_release(&buf);
 	return NULL;
@@ -301,6 +303,7 @@ static void *run_follower(void *arg)
 	struct wal_entry e;
 
 	THREAD_CHECK_OK(wal_iter_new(t->shared->st, 0, &it));
+	wal_iter_seek(it, 0); /* it begins with what is retained by now */
 	while (more) {
 		bool last = !going_on(t); /* what is there now is all */
 		int r = wal_iter_next(it, &e);
@@ -311,13 +314,14 @@ static void *run_follower(void *arg)
 				wal_stream_wait(t->shared->st, id, 10);
 			continue;
 		}
+		if (r != WAL_PRUNED)
+			THREAD_CHECK_OK(r);
 		THREAD_CHECK(e.id == id);
 		if (r == WAL_PRUNED) {
 			wal_stream_bounds(t->shared->st, &first, NULL, NULL);
 			THREAD_CHECK(e.size > 0 && e.id + e.size <= first);
 			id += e.size;
 		} else {
-			THREAD_CHECK_OK(r);
 			check_entry(t->shared, e.id, e.data, e.size);
 			id++;
 		}
@@ -357,6 +361,7 @@ static void *run_looker(void *arg)
 		r = wal_stream_id_at(st, offset, &id, &skip);
 		check_answer(t, r, wanted);
 		THREAD_CHECK(r != 0 || (id == wanted && skip == 5));
+		pause_a_little(t);
 	}
 	return NULL;
 }
@@ -518,6 +523,7 @@ enum {
 	NAMES = 4, /* each with an owner that makes, fills and deletes it */
 	GENERATIONS = UNDER_TSAN ? 8 : 30,
 	GENERATION_ENTRIES = 12,
+	CHECKPOINTS_MIN = 8, /* the owners go on until there are so many */
 	CHECKPOINTS_MAX = 2000,
 };
 
@@ -578,8 +584,9 @@ static void *run_owner(void *arg)
 	char name[16];
 
 	name_of(name, c->no);
-	for (unsigned g = 0; g < GENERATIONS; g++)
-		live_once(c, name, g == GENERATIONS - 1);
+	for (unsigned g = 1; g < GENERATIONS || atomic_load(&c->coming->checkpoint_count) < CHECKPOINTS_MIN; g++)
+		live_once(c, name, false);
+	live_once(c, name, true);
 	atomic_fetch_sub(&c->coming->owners, 1);
 	return NULL;
 }
@@ -677,7 +684,6 @@ static void streams_that_come_and_go(void **state)
 	for (uint32_t i = 0; i < TEST_COUNT(runs); i++)
 		assert_int_equal(pthread_join(comers[i].pthread, NULL), 0);
 	print_message("# %u checkpoints\n", atomic_load(&coming->checkpoint_count));
-	assert_true(atomic_load(&coming->checkpoint_count) > 5);
 	expect_checkpoints_of_what_is_there(coming);
 	store_close_or_fail(coming->store);
 	coming->store = store_open_or_fail(dir.path, &opts);
@@ -738,6 +744,163 @@ static void one_id_for_many(void **state)
 	tmpdir_remove(&dir);
 }
 
+/* ---- Looking while a sync takes its time ---- */
+
+/* Holds the calling thread up in one of its syncs until the gate is opened. */
+struct gate {
+	struct sys sys;
+	struct wal_store *store;
+	int (*change)(struct wal_store *store); /* what is held up */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* protected by lock */
+	unsigned countdown; /* to the sync that is held up; 0: none is */
+	bool held;
+	bool open;
+	bool finished;
+};
+
+static void pass_gate(struct gate *gate)
+{
+	pthread_mutex_lock(&gate->lock);
+	if (gate->countdown > 0 && --gate->countdown == 0) {
+		gate->held = true;
+		pthread_cond_broadcast(&gate->changed);
+		while (!gate->open)
+			pthread_cond_wait(&gate->changed, &gate->lock);
+	}
+	pthread_mutex_unlock(&gate->lock);
+}
+
+static int gate_fsync(struct sys *sys, int fd)
+{
+	pass_gate(container_of(sys, struct gate, sys));
+	return sys_real()->fsync(sys_real(), fd);
+}
+
+static int gate_fdatasync(struct sys *sys, int fd)
+{
+	pass_gate(container_of(sys, struct gate, sys));
+	return sys_real()->fdatasync(sys_real(), fd);
+}
+
+static void *run_change(void *arg)
+{
+	struct gate *gate = arg;
+
+	THREAD_CHECK_OK(gate->change(gate->store));
+	pthread_mutex_lock(&gate->lock);
+	gate->finished = true;
+	pthread_cond_broadcast(&gate->changed);
+	pthread_mutex_unlock(&gate->lock);
+	return NULL;
+}
+
+static int change_create(struct wal_store *store)
+{
+	return wal_checkpoint_create(store, "new", 3, 0, NULL);
+}
+
+static int change_remove(struct wal_store *store)
+{
+	return wal_checkpoint_remove(store, "b", 1);
+}
+
+static int change_compact(struct wal_store *store)
+{
+	return wal_checkpoint_compact(store, 2, NULL);
+}
+
+static int change_prune(struct wal_store *store)
+{
+	return wal_checkpoint_prune_before(store, "c", 1, NULL, NULL);
+}
+
+/* Someone who only looks gets an answer: of the checkpoints, and of the streams. */
+static void look_at_all(struct wal_store *store, struct wal_stream *st)
+{
+	struct wal_checkpoint *list, *c;
+	uint64_t first, next;
+	size_t count;
+
+	assert_int_equal(wal_checkpoint_list(store, &list, &count), 0);
+	assert_true(count >= 2 && count <= 4);
+	free(list);
+	count = wal_checkpoint_count(store);
+	assert_true(count >= 2 && count <= 4);
+	wal_checkpoint_version(store);
+	assert_int_equal(wal_checkpoint_load(store, "c", 1, &c), 0);
+	free(c);
+	assert_int_equal(wal_checkpoint_load(store, "none", 4, &c), WAL_NOT_FOUND);
+	assert_int_equal(wal_checkpoint_latest(store, &c), 0);
+	free(c);
+	wal_stream_bounds(st, &first, &next, NULL);
+	struct wal_buf buf = { 0 };
+	assert_int_equal(wal_stream_get(st, next - 1, &buf), 0);
+	wal_buf_release(&buf);
+	struct wal_stream_stat stat;
+	assert_int_equal(wal_stream_stat(st, &stat), 0);
+}
+
+/* Holds up the sync number `nth` of the change; false if it has not so many. */
+static bool look_during_sync(int (*change)(struct wal_store *store), unsigned nth)
+{
+	struct wal_options opts = { .sync = WAL_SYNC_ASYNC, .segment_entries = 10 };
+	static const char *const ids[] = { "a", "b", "c" };
+	struct gate gate = { .sys = *sys_real(), .change = change };
+	struct wal_stream *st;
+	struct tmpdir dir;
+	pthread_t thread;
+
+	gate.sys.fsync = gate_fsync;
+	gate.sys.fdatasync = gate_fdatasync;
+	pthread_mutex_init(&gate.lock, NULL);
+	pthread_cond_init(&gate.changed, NULL);
+	tmpdir_make(&dir, "threads-prune");
+	assert_int_equal(store_open(&gate.sys, dir.path, &opts, &gate.store, NULL), 0);
+	st = stream_open_or_fail(gate.store, "s");
+	for (size_t i = 0; i < TEST_COUNT(ids); i++) {
+		stream_fill(st, 11 * i, 11 * (i + 1));
+		assert_int_equal(wal_checkpoint_create(gate.store, ids[i], 1, 0, NULL), 0);
+	}
+	stream_fill(st, 33, 35);
+	gate.countdown = nth;
+	assert_int_equal(pthread_create(&thread, NULL, run_change, &gate), 0);
+	pthread_mutex_lock(&gate.lock);
+	while (!gate.held && !gate.finished)
+		pthread_cond_wait(&gate.changed, &gate.lock);
+	bool held = gate.held;
+	pthread_mutex_unlock(&gate.lock);
+	look_at_all(gate.store, st);
+	pthread_mutex_lock(&gate.lock);
+	gate.open = true;
+	pthread_cond_broadcast(&gate.changed);
+	pthread_mutex_unlock(&gate.lock);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	look_at_all(gate.store, st);
+	wal_stream_close(st);
+	store_close_or_fail(gate.store);
+	pthread_cond_destroy(&gate.changed);
+	pthread_mutex_destroy(&gate.lock);
+	tmpdir_remove(&dir);
+	return held;
+}
+
+/* Who waits for a sync here waits for ever, until alarm() ends it. */
+static void lookers_wait_for_no_sync(void **state)
+{
+	static int (*const changes[])(struct wal_store *store) = { change_create, change_remove, change_compact, change_prune };
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT(changes); i++) {
+		unsigned nth = 1;
+
+		while (look_during_sync(changes[i], nth))
+			nth++;
+		assert_true(nth > 2); /* the file and the directory at least */
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -747,8 +910,12 @@ int main(void)
 		cmocka_unit_test(prunes_at_once),
 		cmocka_unit_test(streams_that_come_and_go),
 		cmocka_unit_test(one_id_for_many),
+		cmocka_unit_test(lookers_wait_for_no_sync),
 	};
 
+	/* Nothing here loses power, so syncs may cost nothing. */
+	if (access("/dev/shm", W_OK) == 0)
+		setenv("TMPDIR", "/dev/shm", 0);
 	alarm(300); /* a deadlock is a failure, not a wait */
 	return TEST_RUN(tests);
 }

@@ -228,6 +228,13 @@ output_errors() {
 
 fixture=${WALFS_FIXTURES:-${WALFS_FIXTURES_DEFAULT:-}}/ironwal/sharded
 
+# What is intact of checkpoints.log is shown, and what is not is named; without HEAD the newest is the latest.
+damaged() {
+	make st && for name in a b c; do ctl 0 checkpoint create st $name || return 1; done && printf X | dd of=st/checkpoints.log bs=1 seek=15 conv=notrunc status=none &&
+		names b c && complained 'checkpoints.log: offset 0: ' && ctl 1 checkpoint show st a && complained "no checkpoint 'a'" && rm st/HEAD && names b c &&
+		ctl 0 checkpoint show st && grep -qx 'checkpoint c' out && ctl 0 checkpoint create st a && names b c a && silent
+}
+
 # A store of the original with shards, checkpoints and binary ids: read, continued, pruned.
 original() {
 	rm -rf orig && cp -r "$fixture/store" orig && chmod -R u+w orig && ctl 0 checkpoint list orig && printed 'CREATED +HEAD  NAME' \
@@ -266,6 +273,7 @@ check "route refuses" routing_wrong
 check "append --key" append_by_key
 check "append --key refuses" append_by_key_wrong
 check "a store that another process has" held_by_another
+check "a damaged record, HEAD missing" damaged
 check "output that cannot be written" output_errors
 if [ -d "$fixture/store" ]; then
 	check "a store of the original" original

@@ -102,7 +102,7 @@ static void tell_line(FILE *out, const struct wal_finding *f)
 	if (f->stream)
 		fprintf(out, "%s", text_escape(stream, f->stream));
 	if (f->file)
-		fprintf(out, "/%s", text_escape(file, f->file));
+		fprintf(out, "%s%s", f->stream ? "/" : "", text_escape(file, f->file));
 	if (f->bytes || f->ids || f->kind == WAL_FINDING_DAMAGE)
 		fprintf(out, ": offset %" PRIu64 ", %" PRIu64 " bytes", f->offset, f->bytes);
 	if (f->ids == 1)

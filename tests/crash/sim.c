@@ -445,7 +445,7 @@ static bool probe_prune(struct sim *sim, struct wal_store *store, struct expecte
 /* Of what all streams hold now. */
 static bool probe_checkpoint(struct sim *sim, struct wal_store *store, struct expected *x)
 {
-	unsigned id = (unsigned)random_below(&sim->random, CUT_IDS), number = cut_versions_next(&sim->w->versions);
+	unsigned id = (unsigned)random_below(&sim->random, CUT_ID_LARGE), number = cut_versions_next(&sim->w->versions);
 	struct cut_version *v = cut_versions_add(&sim->w->versions);
 	struct wal_error err = { 0 };
 	size_t size;
@@ -1024,6 +1024,20 @@ static void random_states_of_sharded_stores(void **state)
 	random_states_with(SCRIPT_SHARDS, "sharded stores");
 }
 
+/* Of the records in the log most no longer count, so it is written anew behind one that was appended. */
+static void states_of_a_log_that_is_tidied(void **state)
+{
+	struct sim *sim = sim_new(base_seed(), 5);
+
+	(void)state;
+	for (unsigned sync = 0; sync < 3; sync++) {
+		struct attempt a = { .script = "0caCLaLaLnLaMLaC", .seed = base_seed() + sync, .size_max = 700, .states = 300, .opts = { .sync = sync } };
+
+		sim_attempt(sim, &a);
+	}
+	finish(sim, "a log that is tidied");
+}
+
 /* Its payload goes into the segment before its header does, and in pieces. */
 static void states_of_an_entry_from_a_temporary_file(void **state)
 {
@@ -1140,6 +1154,7 @@ int main(void)
 		cmocka_unit_test(all_states_of_small_sharded_stores),
 		cmocka_unit_test(random_states_of_prunes_and_checkpoints),
 		cmocka_unit_test(random_states_of_sharded_stores),
+		cmocka_unit_test(states_of_a_log_that_is_tidied),
 		cmocka_unit_test(states_of_an_entry_from_a_temporary_file),
 		cmocka_unit_test(states_with_frames_inside_of_entries),
 		cmocka_unit_test(broken_disks_are_noticed),

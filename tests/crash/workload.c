@@ -485,6 +485,7 @@ static void step(struct workload *w, unsigned slot, char what)
 	case 'C':
 	case 'M':
 	case 'E':
+	case 'L':
 	case 'R':
 	case 'Q':
 	case 'f':

@@ -71,13 +71,13 @@ static unsigned choose_id(struct workload *w, bool used)
 	size_t count = cut_state_count(&w->cuts);
 	unsigned turn = w->turn++;
 
-	for (unsigned i = 0; i < CUT_IDS && !used; i++) {
-		unsigned id = (turn + i) % CUT_IDS;
+	for (unsigned i = 0; i < CUT_ID_LARGE && !used; i++) {
+		unsigned id = (turn + i) % CUT_ID_LARGE;
 
 		if (w->cuts.version[id] == 0)
 			return id;
 	}
-	return count > 0 ? w->versions.items[cut_state_nth(&w->cuts, turn % count)].id : turn % CUT_IDS;
+	return count > 0 ? w->versions.items[cut_state_nth(&w->cuts, turn % count)].id : turn % CUT_ID_LARGE;
 }
 
 static int create(struct workload *w, unsigned id, unsigned flags)
@@ -287,6 +287,9 @@ void step_all(struct workload *w, char what)
 		break;
 	case 'M':
 		do_checkpoint(w, choose_id(w, true), 0);
+		break;
+	case 'L':
+		do_checkpoint(w, CUT_ID_LARGE, 0);
 		break;
 	case 'E':
 		do_checkpoint(w, choose_id(w, w->turn % 2), WAL_EXCL);

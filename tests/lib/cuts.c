@@ -9,6 +9,7 @@
 
 #define TEN "0123456789"
 #define HUNDRED TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+#define THOUSAND HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED
 
 /* Among them one that begins as a record does, and one whose record is longer than a sector. */
 static const struct {
@@ -20,6 +21,8 @@ static const struct {
 	{ HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED HUNDRED, 700 },
 	{ "n", 1 },
 	{ "with space/and slash", 20 },
+	{ THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND
+	  THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND THOUSAND, 20000 },
 };
 
 const void *cut_id(unsigned id, size_t *ret_size)

@@ -16,7 +16,8 @@
 
 enum {
 	CUT_STREAMS = 4,
-	CUT_IDS = 5,
+	CUT_IDS = 6,
+	CUT_ID_LARGE = CUT_IDS - 1, /* 20000 bytes: a few of its records, and the log is written anew */
 	CUT_WHY_BYTES = 256,
 };
 

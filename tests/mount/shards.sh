@@ -29,7 +29,7 @@ directory() {
 	[ "$(stat -c '%F %a' "$mnt/.shard")" = 'directory 555' ]
 	[ "$(find "$mnt/.shard")" = "$mnt/.shard" ]
 	[ "$(ls -a "$mnt/.shard")" = $'.\n..' ]
-	[ "$(ls -A "$mnt" | grep -v '^shard_0[0-7]$')" = .checkpoints ]
+	[ "$(grep -v '^shard_0[0-7]$' <(ls -A "$mnt"))" = .checkpoints ]
 	refused EPERM rmdir "$mnt/.shard"
 	refused EPERM unlink "$mnt/.shard/user_1"
 	refused EPERM symlink x "$mnt/.checkpoints/link"

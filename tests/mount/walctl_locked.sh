@@ -85,10 +85,68 @@ mounted_read_only() {
 	[ "$(cat "$work/appended")" = 1 ]
 }
 
+# said VERB…: does what walctl says, with the words in capitals filled in
+said() {
+	local command
+
+	gives 3 "$WALCTL" "$@" 2>"$work/said" </dev/null
+	command=$(sed -n "s/^walctl: .*: use '\(.*\)'\$/\1/p" "$work/said")
+	command=${command/STREAM/s} command=${command/FILE/$work/input} command=${command/KEY/k}
+	command=${command/ID/10} command=${command/NAME/c} command=${command/ N / 1 }
+	eval "$command"
+}
+
+what_it_says_works() {
+	local _
+
+	mkdir "$mnt/s"
+	for _ in {1..10}; do echo x >"$mnt/s/new"; done
+	echo given >"$work/input"
+	said rotate "$store" s
+	said append "$store" s
+	[ "$(cat "$mnt/s/10")" = given ]
+	said sync "$store"
+	said sync "$store" s
+	said checkpoint create "$store" c
+	[ "$("$WALCTL" checkpoint show "$store" | tail -n 1)" = 's 11' ]
+	[ "$("$WALCTL" checkpoint show "$store" c | tail -n +2)" = "$(cat "$mnt/.checkpoints/c")" ]
+	touch "$mnt/.checkpoints/d"
+	said prune "$store" --checkpoint=c
+	[ "$("$WALCTL" ls "$store" | awk 'NR > 1 { print $2 }')" = 10 ]
+	said checkpoint compact "$store" --keep=1
+	[ "$("$WALCTL" checkpoint list "$store" | awk 'NR > 1 { print $3 }')" = d ]
+	touch "$mnt/.checkpoints/c"
+	said checkpoint rm "$store" c
+	[ "$("$WALCTL" checkpoint list "$store" | awk 'NR > 1 { print $3 }')" = d ]
+	said prune "$store" s 10
+}
+
+by_key() {
+	local shard
+
+	"$WALCTL" init --shards=4 "$store"
+	mount_store
+	echo given >"$work/input"
+	said append "$store" --key k
+	shard=$("$WALCTL" route "$store" k | cut -d ' ' -f 2)
+	[ "$(cat "$mnt/$shard/0")" = given ]
+}
+
 mount_at_start
 check "who has the store, where, and what to use instead" every_verb_that_writes
 check "what only looks works" what_only_looks_works
 check "through a symbolic link" through_a_link
 check "a mount with another source" with_another_source
 check "a read-only mount" mounted_read_only
+check "unmount" unmount
+
+# Where nothing needs quotes.
+mnt=$work/plain
+store=$work/plain-store
+mkdir "$mnt"
+mount_at_start
+check "what it says works" what_it_says_works
+check "unmount" unmount
+store=$work/sharded
+check "and in a sharded store" by_key
 unmount_at_end

@@ -68,8 +68,9 @@ struct target {
 	int (*read)(struct target *t, const char *stream, uint64_t from, visit_entry *visit, void *arg);
 	/* Whether the stream is well and its ids are dense, from *ret_first to *ret_next - 1. -EBADMSG after saying why not. */
 	int (*inspect)(struct target *t, const char *stream, uint64_t *ret_first, uint64_t *ret_next);
-	/* NULL: it has no prunes and checkpoints. Prunes to `id` at most; *ret_first is what is left then. */
+	/* To `id` at most; *ret_first is what is left then (0: not known). */
 	int (*prune)(struct target *t, const char *stream, uint64_t id, uint64_t *ret_first);
+	/* Makes or moves it. */
 	int (*checkpoint)(struct target *t, const char *name);
 	int (*forget)(struct target *t, const char *name);
 	/* What the checkpoint covers of the stream; -ENOENT if it is not there. */

@@ -104,6 +104,18 @@ static int mount_sync(struct target *t, const char *stream)
 	return -ENOTSUP;
 }
 
+/* -ENOENT: it has no entries. */
+static int first_of(struct target *t, const char *stream, uint64_t *ret_id)
+{
+	char path[STREAM_NAME_MAX + 8], to[64] = "";
+
+	snprintf(path, sizeof path, "%s/.first", stream);
+	int result = check((int)readlinkat(mount_of(t)->fd, path, to, sizeof to - 1));
+	if (result >= 0)
+		*ret_id = strtoull(to, NULL, 10);
+	return result < 0 ? result : 0;
+}
+
 static int mount_read(struct target *t, const char *stream, uint64_t from, visit_entry *visit, void *arg)
 {
 	uint8_t data[CONTENT_MAX + 1];
@@ -113,14 +125,21 @@ static int mount_read(struct target *t, const char *stream, uint64_t from, visit
 		snprintf(path, sizeof path, "%s/%" PRIu64, stream, from);
 		int fd = check(openat(mount_of(t)->fd, path, O_RDONLY | O_CLOEXEC));
 		size_t size = 0;
+		uint64_t first;
 		ssize_t n;
 
+		if (fd == -ENOENT && first_of(t, stream, &first) == 0 && first > from) {
+			from = first - 1; /* it was pruned */
+			continue;
+		}
 		if (fd < 0)
 			return fd == -ENOENT ? 0 : fd;
 		while ((n = read(fd, data + size, sizeof data - size)) > 0)
 			size += (size_t)n;
 		int result = check((int)n);
 		close(fd);
+		if (result == -ESTALE)
+			continue; /* pruned while it was open */
 		if (result < 0)
 			return result;
 		if (!visit(arg, from, data, size))
@@ -140,7 +159,7 @@ static bool count_entry(void *arg, uint64_t id, const void *data, size_t size)
 
 static int mount_inspect(struct target *t, const char *stream, uint64_t *ret_first, uint64_t *ret_next)
 {
-	uint64_t listed = 0, end = 0, next = 0;
+	uint64_t listed = 0, first = UINT64_MAX, end = 0, next = 0;
 	struct dirent *d;
 	int fd = check(openat(mount_of(t)->fd, stream, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -155,18 +174,85 @@ static int mount_inspect(struct target *t, const char *stream, uint64_t *ret_fir
 		listed++;
 		if (id >= end)
 			end = id + 1;
+		if (id < first)
+			first = id;
 	}
 	closedir(dir);
-	int result = mount_read(t, stream, 0, count_entry, &next);
-	if (result == 0 && (listed != end || next != end)) {
-		fprintf(stderr, "stream %s: %" PRIu64 " entries are listed, the last before %" PRIu64 ", and %" PRIu64 " are there by name\n", stream,
-			listed, end, next);
+	first = listed > 0 ? first : 0;
+	int result = mount_read(t, stream, first, count_entry, &next);
+	if (result == 0 && (listed != end - first || next != end)) {
+		fprintf(stderr, "stream %s: %" PRIu64 " entries are listed, from %" PRIu64 " to before %" PRIu64 ", and those before %" PRIu64 " are there by name\n",
+			stream, listed, first, end, next);
 		result = -EBADMSG;
 	}
 	if (result == 0) {
-		*ret_first = 0;
+		*ret_first = first;
 		*ret_next = next;
 	}
+	return result;
+}
+
+static int mount_prune(struct target *t, const char *stream, uint64_t id, uint64_t *ret_first)
+{
+	char path[STREAM_NAME_MAX + 8], text[32];
+	int size = snprintf(text, sizeof text, "%" PRIu64 "\n", id);
+
+	snprintf(path, sizeof path, "%s/.prune", stream);
+	int fd = check(openat(mount_of(t)->fd, path, O_WRONLY | O_CLOEXEC));
+	if (fd < 0)
+		return fd;
+	int result = write_all(fd, (const uint8_t *)text, (size_t)size), closed = check(close(fd));
+	if (result == 0)
+		result = closed;
+	if (result == 0 && first_of(t, stream, ret_first) < 0)
+		*ret_first = 0;
+	return result;
+}
+
+static char *checkpoint_path(const char *name, char path[64])
+{
+	snprintf(path, 64, ".checkpoints/%s", name);
+	return path;
+}
+
+static int mount_forget(struct target *t, const char *name)
+{
+	char path[64];
+	int result = check(unlinkat(mount_of(t)->fd, checkpoint_path(name, path), 0));
+
+	return result == -ENOENT ? 0 : result;
+}
+
+/* It is never moved: an old one goes first. */
+static int mount_checkpoint(struct target *t, const char *name)
+{
+	char path[64];
+	int result = mount_forget(t, name);
+
+	if (result < 0)
+		return result;
+	int fd = check(openat(mount_of(t)->fd, checkpoint_path(name, path), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+	return fd < 0 ? fd : check(close(fd));
+}
+
+static int mount_covered(struct target *t, const char *name, const char *stream, uint64_t *ret_next)
+{
+	char path[64], of[256];
+	uint64_t next;
+	int fd = check(openat(mount_of(t)->fd, checkpoint_path(name, path), O_RDONLY | O_CLOEXEC));
+	FILE *file = fd < 0 ? NULL : fdopen(fd, "r");
+
+	if (!file)
+		return fd < 0 ? fd : -errno;
+	*ret_next = 0;
+	/* The first line is the time. */
+	int n = fscanf(file, "%*s %*s");
+	while (n >= 0 && (n = fscanf(file, "%255s %" SCNu64, of, &next)) == 2) {
+		if (strcmp(of, stream) == 0)
+			*ret_next = next;
+	}
+	int result = ferror(file) ? -EIO : n == EOF ? 0 : -EBADMSG;
+	fclose(file);
 	return result;
 }
 
@@ -219,6 +305,10 @@ struct target *target_mount(const char *path, const char *sync)
 			.sync = mount_sync,
 			.read = mount_read,
 			.inspect = mount_inspect,
+			.prune = mount_prune,
+			.checkpoint = mount_checkpoint,
+			.forget = mount_forget,
+			.covered = mount_covered,
 			.list = mount_list,
 			.close = mount_close,
 		},

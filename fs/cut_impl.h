@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* struct cuts, as its own files see it. cuts.lock protects all of it; no function of the library that could wait is called with it. */
+#ifndef WALFS_CUT_IMPL_H
+#define WALFS_CUT_IMPL_H
+
+#include "cut.h"
+
+struct cut {
+	struct cut *next;
+	unsigned slots;
+	struct wal_checkpoint *checkpoint; /* as of `version` */
+	uint64_t version;
+	bool gone;
+	int64_t time_ns; /* constant */
+	size_t id_size;	 /* constant */
+	char id[];	 /* constant */
+};
+
+struct place_in_table {
+	struct slot *slot;   /* NULL: free */
+	uint32_t next_free;  /* of a free one: its index + 1 */
+	uint32_t generation; /* how many slots were here before */
+};
+
+struct cuts {
+	pthread_mutex_t lock;
+
+	/* protected by lock */
+	struct cut *cuts;
+	struct place_in_table *table;
+	uint32_t count, room;
+	uint32_t free; /* index + 1 */
+	struct slot **buckets; /* by ino_base; as many as room, a power of two */
+};
+
+/* ---- cut_slots.c. The caller holds cuts->lock ---- */
+
+/* The slot of `cut` of a stream, by the stream's own slot (its name may have come to mean another), or of the directory (`live` NULL). */
+struct slot *cut_slot_find(struct cuts *cuts, const struct cut *cut, const struct slot *live, uint64_t ino_base);
+
+/* A new one; takes over the use of `live`. -ENOSPC, -ENOMEM. */
+int cut_slot_add(struct cuts *cuts, struct cut *cut, struct slot *live, uint64_t end_id, uint64_t ino_base, struct slot **ret_slot);
+
+/* Frees a cut without slots: the last was removed, or could not be had. */
+void cut_drop_unused(struct cuts *cuts, struct cut *cut);
+
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "text.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum {
+	RUN_BYTES = 1 << 20,
+};
+
+int text_init(struct text *text, struct wal_stream *stream, uint64_t start_id, uint64_t end_id)
+{
+	uint64_t base = 0;
+	int r = wal_stream_offset_of(stream, start_id, &base);
+
+	if (r)
+		return r;
+	*text = (struct text){ .stream = stream, .base = base, .end_id = end_id, .pos = base, .jumped = true };
+	return 0;
+}
+
+void text_release(struct text *text)
+{
+	wal_iter_free(text->iter);
+	wal_reader_close(text->reader);
+}
+
+int text_end(struct wal_stream *stream, uint64_t end_id, uint64_t *ret_offset)
+{
+	uint64_t next = end_id;
+	int r;
+
+	do {
+		if (end_id == UINT64_MAX)
+			wal_stream_bounds(stream, NULL, &next, NULL);
+		r = wal_stream_offset_of(stream, next, ret_offset);
+		/* Between the two it may have been sealed and pruned; then there is a later end. */
+	} while (r == WAL_PRUNED && end_id == UINT64_MAX);
+	return r;
+}
+
+static void leave(struct text *text)
+{
+	wal_reader_close(text->reader);
+	text->reader = NULL;
+	text->source = TEXT_NOWHERE;
+}
+
+/* The iterator's next entry. WAL_GAP: what comes then is to be looked for anew. */
+static int next_entry(struct text *text)
+{
+	int r = wal_iter_next(text->iter, &text->entry);
+
+	text->entry_done = 0;
+	if (r == 0) {
+		text->iter_id = text->entry.id + 1;
+		return 0;
+	}
+	if (r == WAL_GAP) {
+		text->bad_id = text->entry.id;
+		text->bad_end = text->entry.id + text->entry.size;
+		text->iter_id = text->bad_end;
+	} else {
+		text->iter_id = UINT64_MAX;
+	}
+	text->entry.size = 0;
+	leave(text);
+	return r;
+}
+
+static int start_iter(struct text *text, uint64_t id, uint64_t skip)
+{
+	int r;
+
+	if (!text->iter) {
+		r = wal_iter_new(text->stream, id, &text->iter);
+		if (r)
+			return r;
+	} else if (text->iter_id != id) {
+		wal_iter_seek(text->iter, id);
+	}
+	text->source = TEXT_ITER;
+	r = next_entry(text);
+	if (r)
+		return r;
+	/* A new iterator begins later if `id` was pruned just now. */
+	if (text->entry.id != id || skip >= text->entry.size) {
+		leave(text);
+		return text->entry.id > id ? WAL_PRUNED : -EBADMSG;
+	}
+	text->entry_done = skip;
+	return 0;
+}
+
+/* WAL_END: the entry is not large, and has fewer than `wanted` bytes: better go through many. */
+static int start_reader(struct text *text, uint64_t id, uint64_t skip, bool large, size_t wanted)
+{
+	struct wal_entry_info info;
+	int r = wal_reader_open(text->stream, id, &text->reader, &info);
+
+	if (r)
+		return r;
+	if (skip >= info.size || (!large && info.size - skip < wanted)) {
+		leave(text);
+		return skip >= info.size ? -EBADMSG : WAL_END;
+	}
+	text->source = TEXT_READER;
+	text->reader_id = id;
+	text->reader_size = info.size;
+	text->reader_done = skip;
+	return 0;
+}
+
+/*
+ * Where the run ends that begins with entry `id` at text->pos: all entries before it are small. It is `id` itself if that one is large, or if it
+ * can't be told.
+ */
+static uint64_t find_run_end(struct text *text, uint64_t id)
+{
+	uint64_t next, end, skip;
+	int r;
+
+	/* In this order: what came meanwhile is not in the run, as it is not known to be small. */
+	wal_stream_bounds(text->stream, NULL, &next, NULL);
+	r = wal_stream_id_at(text->stream, text->pos + RUN_BYTES, &end, &skip);
+	if (r)
+		end = r == WAL_NOT_FOUND ? next : id;
+	return end < text->end_id ? end : text->end_id;
+}
+
+/* Finds text->pos in the stream. WAL_END; 0: there is at least a byte in the source; WAL_GAP: look again. */
+static int find(struct text *text, size_t wanted)
+{
+	uint64_t id, skip, run_end;
+	bool large;
+	int r;
+
+	r = wal_stream_id_at(text->stream, text->pos, &id, &skip);
+	if (r == WAL_NOT_FOUND || (r == 0 && id >= text->end_id))
+		return WAL_END;
+	if (r)
+		return r;
+	if (id >= text->bad_id && id < text->bad_end)
+		return -EBADMSG;
+	run_end = find_run_end(text, id);
+	large = run_end <= id;
+	if (large || text->jumped) {
+		r = start_reader(text, id, skip, large, wanted);
+		if (r != WAL_END)
+			return r;
+	}
+	text->run_end = run_end;
+	return start_iter(text, id, skip);
+}
+
+/* Sees to it that there is at least one byte in the source. */
+static int fill(struct text *text, size_t wanted)
+{
+	int r = 0;
+
+	while (r == 0 || r == WAL_GAP) {
+		switch (text->source) {
+		case TEXT_ITER:
+			if (text->entry_done < text->entry.size)
+				return 0;
+			if (text->iter_id < text->run_end)
+				r = next_entry(text);
+			else
+				leave(text);
+			break;
+		case TEXT_READER:
+			if (text->reader_done < text->reader_size)
+				return 0;
+			leave(text);
+			break;
+		default:
+			r = find(text, wanted);
+		}
+	}
+	leave(text);
+	return r;
+}
+
+static int take(struct text *text, void *data, size_t size, size_t *ret_size)
+{
+	size_t n = 0;
+	int r = 0;
+
+	if (text->source == TEXT_ITER) {
+		n = text->entry.size - text->entry_done;
+		if (n > size)
+			n = size;
+		memcpy(data, (const char *)text->entry.data + text->entry_done, n);
+		text->entry_done += n;
+	} else {
+		r = wal_reader_read(text->reader, data, size, text->reader_done, &n);
+		if (r == 0 && !n)
+			r = -EBADMSG;
+		if (r == -EBADMSG) {
+			text->bad_id = text->reader_id;
+			text->bad_end = text->reader_id + 1;
+		}
+		text->reader_done += n;
+	}
+	if (r) {
+		leave(text);
+		return r;
+	}
+	text->pos += n;
+	text->jumped = false;
+	*ret_size = n;
+	return 0;
+}
+
+int text_read(struct text *text, void *data, size_t size, uint64_t offset, size_t *ret_size)
+{
+	size_t done = 0, n = 0;
+	int r = 0;
+
+	if (offset > UINT64_MAX - text->base - RUN_BYTES)
+		size = 0;
+	else if (text->base + offset != text->pos) {
+		leave(text);
+		text->pos = text->base + offset;
+		text->jumped = true;
+	}
+	while (r == 0 && done < size) {
+		r = fill(text, size - done);
+		if (r == 0)
+			r = take(text, (char *)data + done, size - done, &n);
+		if (r == 0)
+			done += n;
+	}
+	if (r && r != WAL_END && !done)
+		return r;
+	*ret_size = done;
+	return 0;
+}
+
+bool text_is_ready(const struct text *text, size_t size, uint64_t offset)
+{
+	if (text->base + offset != text->pos)
+		return false;
+	if (text->source == TEXT_ITER)
+		return text->entry.size - text->entry_done >= size;
+	return text->source == TEXT_READER && text->reader_size - text->reader_done >= size && !wal_reader_is_slow(text->reader, text->reader_done);
+}
+
+void text_read_ahead(struct text *text)
+{
+	if (!text->jumped)
+		fill(text, 0);
+}

@@ -29,9 +29,9 @@ struct lines {
 	struct partial partial;
 	bool skipping;
 	int failed; /* errno of a commit that has lost a part of a line */
-	bool opener_known, writer_known;
-	uint64_t opener;
-	uint64_t writer; /* the last that wrote to the partial line, and has not closed it since */
+	bool writer_known;
+	uint64_t writer; /* the lock owner that wrote last, and has not closed it since */
+	pid_t opener;
 
 	/* the commit under way, for the request below */
 	struct wal_op op;
@@ -305,10 +305,6 @@ static void run_write(struct lines *lines, const struct turn *turn)
 {
 	int r;
 
-	if (!lines->opener_known) {
-		lines->opener = turn->owner;
-		lines->opener_known = true;
-	}
 	lines->writer = turn->owner;
 	lines->writer_known = true;
 	r = write_turn(lines, turn);
@@ -320,13 +316,9 @@ static void run_write(struct lines *lines, const struct turn *turn)
 
 static void run_flush(struct lines *lines, const struct turn *turn)
 {
-	if (!lines->opener_known) {
-		lines->opener = turn->owner;
-		lines->opener_known = true;
-	}
 	if (lines->writer_known && lines->writer == turn->owner)
 		lines->writer_known = false;
-	if (lines->partial.draft && turn->owner == lines->opener && !lines->writer_known)
+	if (lines->partial.draft && fuse_req_ctx(turn->req)->pid == lines->opener && !lines->writer_known)
 		commit_partial(lines, turn->req, 0);
 	else
 		turns_answer(&lines->turns, turn->req, lines->failed, 0);
@@ -426,6 +418,7 @@ void lines_open(struct walfs *fs, const struct node *node, fuse_req_t req, struc
 	}
 	handle_init(&lines->handle, &lines_ops, fs, slot);
 	turns_init(&lines->turns, &lines->handle, lines_run);
+	lines->opener = fuse_req_ctx(req)->pid;
 	out.fh = (uintptr_t)&lines->handle;
 	/* As in append_open(): fuse_reply_open() of libfuse 3.14 knows no parallel direct writes. */
 	if (fuse_reply_buf(req, (const char *)&out, sizeof(out)) < 0)

@@ -17,9 +17,8 @@
  *	                                    +----------+
  *
  * FLUSH does not say whether it is the last close, and RELEASE, which does, comes when close(2) has returned. So the partial line is committed by the FLUSH of the *opener*, whose close
- * is mostly the last: the lock owner that the first WRITE or FLUSH came from. (A shell that redirects closes the descriptor that open(2) gave it before anybody
- * writes.) Children that inherited the file end no line, so that `{ prog1; prog2; } >> .lines` writes what it would write to any file. Nor does the opener, if
- * somebody else has written to the partial line and not closed it since, as `{ prog & } >> .lines` does: then it is RELEASE.
+ * is mostly the last: the thread that called open(2). Children that inherited the file end no line, so that `{ prog1; prog2; } >> .lines` writes what it would write
+ * to any file. Nor does the opener, if somebody else was the last to write and has not closed the file since, as in `{ prog & } >> .lines`: then it is RELEASE.
  *
  * A partial line beyond SHADOW_MAX cannot be joined with the lines after it: it is committed by itself, and they after it.
  */

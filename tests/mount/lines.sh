@@ -115,7 +115,9 @@ END
 	done
 	dd if="$work/text" of="$s/.lines" bs=4097 oflag=append conv=notrunc status=none
 	has_entries $((5 * 1501))
-	joined | cmp - <(cat "$work/text" "$work/text" "$work/text" "$work/text" "$work/text")
+	cat "$work/text" "$work/text" "$work/text" "$work/text" "$work/text" >"$work/texts"
+	joined | cmp - "$work/texts"
+	cmp "$s/.log" "$work/texts"
 	python3 - "$work/text" "$s" <<'END'
 import sys
 for i, line in enumerate(open(sys.argv[1], "rb")):
@@ -179,6 +181,19 @@ group_finishes_one_line() {
 	(/bin/printf e; /bin/printf f) >>"$s/.lines"
 	{ /bin/printf g; /bin/true; printf 'h\n'; /bin/printf i; } >>"$s/.lines"
 	holds 'ab\n' 'cd\n' ef 'gh\n' i
+}
+
+# What the shell itself writes to an open descriptor it closes again, as it does with its duplicate; programs end no line of the shell's.
+descriptor_kept_open() {
+	new_stream
+	exec 3>>"$s/.lines"
+	/bin/printf a >&3
+	/bin/printf 'b\nc' >&3
+	echo d >&3
+	/bin/printf e >&3
+	has_entries 2
+	exec 3>&-
+	holds 'ab\n' 'cd\n' e
 }
 
 # A child has the line still in the making when the program that opened the file is gone.
@@ -300,6 +315,9 @@ cannot_be_read() {
 	fails cat "$s/.lines"
 	[ "$(stat -c '%a %s %F' "$s/.lines")" = "200 0 regular empty file" ]
 	[ "$(stat -c %i "$s/.lines")" = "$(stat -c %i "$s/.lines")" ]
+	touch "$mnt/.checkpoints/now"
+	fails [ -e "$mnt/.at/now/${s##*/}/.lines" ]
+	fails [ -e "$mnt/.at/now/${s##*/}/.batch" ]
 	[ "$(ls -A "$s")" = new ]
 }
 
@@ -427,6 +445,7 @@ check "byte by byte" byte_by_byte
 check "long lines" long_lines
 check "100,000 lines by one write" one_write_of_many_lines
 check "programs that share the file finish each other's line" group_finishes_one_line
+check "a descriptor that is kept open" descriptor_kept_open
 check "a child that outlives its parent finishes its line" child_finishes_its_own_line
 check "each open file has its own unfinished line" each_open_has_its_own
 check "a killed writer has committed" killed_writer_has_committed

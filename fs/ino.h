@@ -3,7 +3,7 @@
  * What an inode number is. There are two, and neither is stored anywhere.
  *
  * The *node id* is what kernel and program call a node while it is mounted. It is computed from what the node is, so that LOOKUP needs no
- * table and FORGET nothing to do:
+ * table and FORGET nothing to do, but for what is below `.at`:
  *
  *	 63  61 60                40 39                                0
  *	+------+--------------------+-----------------------------------+

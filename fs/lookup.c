@@ -211,10 +211,16 @@ static void reply_in_pool(struct walfs *fs, fuse_req_t req, const struct node *p
 	pool_submit(&fs->pool, &lookup->job);
 }
 
+/* What may read the disk: checkpoints, and for where a text begins and ends, the first time, the index of every segment. */
+static bool is_slow(const struct node *parent, const char *name)
+{
+	return cut_has_name(parent, name) || parent->kind == NODE_FROM || (parent->kind == NODE_STREAM && !strcmp(name, ".log"));
+}
+
 void lookup_reply(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name)
 {
-	if (cut_has_name(parent, name))
-		reply_in_pool(fs, req, parent, name); /* it may read the disk */
+	if (is_slow(parent, name))
+		reply_in_pool(fs, req, parent, name);
 	else
 		reply(fs, req, parent, name);
 }

@@ -26,7 +26,8 @@
  *
  * What a crash may leave: a record at the end that is short or does not hold (it was never acknowledged), a .tmp of either file, a HEAD that does not name the last record. A
  * record that does not hold in the middle is damage. Either costs itself only: the scan goes on at the next "CKPT" that begins a record that holds. Opening for writing puts the bad
- * bytes aside in "checkpoints.log.torn.<n>" (at the end) or "checkpoints.log.damaged.<n>" (elsewhere) and writes the log anew without them.
+ * bytes aside in "checkpoints.log.torn.<n>" (at the end) or "checkpoints.log.damaged.<n>" (elsewhere: all of one opening, each place after a line that says where it was) and
+ * writes the log anew without them. A HEAD that is missing, torn or names none that is there is made to name the newest.
  */
 #ifndef WAL_CKPTLOG_H
 #define WAL_CKPTLOG_H
@@ -38,8 +39,8 @@
 struct ckptlog;
 
 /*
- * Reads the log of the store in `root_fd` (not kept open; must outlive the object). `ro`: nothing on disk is changed. Damage is logged, and put aside unless ro. A missing
- * file is an empty log. `sys` and `log` are kept. Errors as met, with detail.
+ * Reads the log of the store in `root_fd` (not kept open; must outlive the object). `ro`: nothing on disk is changed. Damage is logged, and put aside unless ro; without
+ * room for that the log can be read and takes no changes. A missing file is an empty log. `sys` and `log` are kept. Errors as met, with detail.
  */
 int ckptlog_open(struct sys *sys, const struct log *log, int root_fd, bool ro, struct ckptlog **ret_log, struct wal_error *err);
 void ckptlog_free(struct ckptlog *log);

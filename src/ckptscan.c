@@ -15,6 +15,7 @@ enum {
 	WINDOW_BYTES = 256 * 1024, /* holds any record of 30,000 shards or 1,000 streams whole */
 	PIECE_BYTES = 512,
 	SAMPLES_MAX = 1 << 20,
+	CUT_SHORT_MAX = 1 << 20,
 	FOUND_BYTES = 128,
 };
 
@@ -36,7 +37,7 @@ struct scanner {
 	uint32_t *samples;
 	uint64_t stride;
 
-	/* How many more streams may be looked at to find the ends of bad records. */
+	/* How many more bytes may be stepped over to find the ends of bad records. */
 	uint64_t walk_budget;
 
 	char found[FOUND_BYTES]; /* what stands at the beginning of the bad place at hand */
@@ -241,14 +242,16 @@ static int walk_streams(struct scanner *s, uint64_t *at, uint64_t end, uint32_t 
 	const uint8_t *data;
 
 	*ret_whole = false;
-	for (; count > 0 && *at < end && s->walk_budget > 0; count--, s->walk_budget--) {
+	for (; count > 0 && *at < end; count--) {
 		int result = peek(s, *at, 1, &data);
 
 		if (result < 0)
 			return result;
-		*at += 1 + (uint64_t)data[0] + 8;
-		if (data[0] == 0)
+		uint64_t bytes = 1 + (uint64_t)data[0] + 8;
+		if (data[0] == 0 || bytes > s->walk_budget)
 			return 0;
+		s->walk_budget -= bytes;
+		*at += bytes;
 	}
 	*ret_whole = count == 0 && *at <= end;
 	return 0;
@@ -256,7 +259,7 @@ static int walk_streams(struct scanner *s, uint64_t *at, uint64_t end, uint32_t 
 
 /*
  * Where the bad record at `pos` ends if all its fields agree on that; the file's end if it is one of version 2 that is cut short there (ironwal, which writes version 1, goes on behind
- * those); 0 if there is no saying.
+ * those); 0 if there is no saying. A length that is just garbage mostly is a large one, and must not cost the records behind it: so large ones are not believed to be cut short.
  */
 static int believed_end(struct scanner *s, uint64_t pos, uint64_t *ret_end)
 {
@@ -277,7 +280,7 @@ static int believed_end(struct scanner *s, uint64_t pos, uint64_t *ret_end)
 	/* The number of streams or shards, behind id and time. */
 	at = payload + 3 + get_le16(data + RECORD_HEADER + 1) + 8;
 	size_t count_bytes = version == 1 ? 2 : 4;
-	if ((version != 1 && version != 2) || (version == 1 && cut))
+	if ((version != 1 && version != 2) || (cut && (version == 1 || size > CUT_SHORT_MAX)))
 		return 0;
 	if (at + count_bytes > end) {
 		*ret_end = cut ? end : 0;
@@ -388,7 +391,8 @@ int ckptscan_run(const struct ckptscan *scan, struct sys *sys, int fd, uint64_t 
 	if (result < 0)
 		return result;
 	s.size = (uint64_t)sb.st_size;
-	s.walk_budget = s.size;
+	/* Those that are bad by accident are stepped over once. */
+	s.walk_budget = s.size * 4;
 	s.window = malloc(WINDOW_BYTES);
 	result = s.window ? run(&s) : -ENOMEM;
 	free(s.window);

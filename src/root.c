@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "names.h"
 
 #define LOCK_TEXT "libwal store\n"
+#define LOCK_SHARDS "shards "
 
 enum {
 	LOCK_BYTES = 64,
@@ -242,6 +244,36 @@ static int refuse_locked(const struct root *root, struct wal_error *err)
 	return -EBUSY;
 }
 
+/* The lines are always of the same length, so that they need no room when the disk is full, and the third stays when the first is written. */
+static size_t format_lock(char text[LOCK_BYTES + 1])
+{
+	return (size_t)snprintf(text, LOCK_BYTES + 1, "%-10ld\n%s", (long)getpid(), LOCK_TEXT);
+}
+
+int root_record_shards(struct root *root, uint32_t shards)
+{
+	struct env *env = root->env;
+	char text[LOCK_BYTES + 1];
+	size_t offset = format_lock(text);
+	int n = snprintf(text, sizeof text, LOCK_SHARDS "%-5" PRIu32 "\n", shards);
+	int result = sys_pwrite_full(env->sys, root->lock_fd, text, (size_t)n, offset);
+
+	if (result == 0)
+		result = env->sys->fdatasync(env->sys, root->lock_fd);
+	if (result == 0)
+		root->shards = shards;
+	return result;
+}
+
+static void read_shards(struct root *root)
+{
+	char text[LOCK_BYTES + 1];
+	const char *line;
+
+	if (read_lock(root->env, text) == 0 && (line = strstr(text, LOCK_TEXT LOCK_SHARDS)) != NULL)
+		root->shards = (uint32_t)strtoul(line + strlen(LOCK_TEXT LOCK_SHARDS), NULL, 10);
+}
+
 /* Or, where nothing can be written, makes it read-only. */
 static int take_lock(struct root *root, enum root_kind kind, struct wal_error *err)
 {
@@ -262,9 +294,7 @@ static int take_lock(struct root *root, enum root_kind kind, struct wal_error *e
 		return refuse_locked(root, err);
 	if (result < 0)
 		return error_set(err, result, NAME_LOCK, "'%s': cannot lock its LOCK file: %s", root->path, wal_strerror(result));
-	/* Always the same length, so that it needs no room when the disk is full. */
-	snprintf(text, sizeof text, "%-10ld\n%s", (long)getpid(), LOCK_TEXT);
-	result = sys_pwrite_full(env->sys, fd, text, strlen(text), 0);
+	result = sys_pwrite_full(env->sys, fd, text, format_lock(text), 0);
 	if (result < 0) {
 		/* Half of it would make the directory neither a store nor empty. */
 		if (kind == ROOT_EMPTY)
@@ -286,6 +316,7 @@ int root_open(struct root *root, struct env *env, const char *path, struct wal_e
 		return result;
 	enum root_kind kind = classify(&survey);
 	root->fresh = kind == ROOT_EMPTY;
+	read_shards(root);
 	result = check_kind(root, kind, err);
 	if (result < 0 || env->opts.ro)
 		return result;

@@ -2,8 +2,8 @@
 /*
  * The root directory of a store: whether it is one, its lock, and the directories in it.
  *
- * LOCK holds the pid of the process that has the store open for writing, and on its second line what the directory is; it stays when the store is closed. The
- * lock itself is an flock, so it ends with the process, however that ends.
+ * LOCK holds the pid of the process that has the store open for writing, on its second line what the directory is, and on a third, if the store is sharded, the number of shards;
+ * it stays when the store is closed. The lock itself is an flock, so it ends with the process, however that ends.
  */
 #ifndef WAL_ROOT_H
 #define WAL_ROOT_H
@@ -15,6 +15,7 @@ struct root {
 	const char *path; /* the caller's, which outlives it */
 	int lock_fd;	  /* -1: read-only */
 	bool fresh;	  /* it was empty */
+	uint32_t shards;  /* that LOCK tells of; 0: of none */
 	char **dirs;	  /* the names of the directories in it */
 	size_t dir_count;
 };
@@ -24,6 +25,9 @@ struct root {
  * directories. A store that can't be written makes env->opts.ro true. Errors as wal_store_open(). root_close() in any case.
  */
 int root_open(struct root *root, struct env *env, const char *path, struct wal_error *err);
+
+/* Has LOCK tell of `shards` from now on, durably. Not read-only. */
+int root_record_shards(struct root *root, uint32_t shards);
 
 /* Releases the lock and all else. */
 void root_close(struct root *root);

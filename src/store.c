@@ -111,6 +111,7 @@ static int make_shards(struct wal_store *store, uint32_t want, struct wal_error 
 /* Not sharded as it was asked for, or as the checkpoints tell. With another number keys would go to other shards than before. */
 static int refuse_shards(struct wal_store *store, uint32_t have, uint32_t told, struct wal_error *err)
 {
+	const char *teller = store->root.shards > 0 && have != store->root.shards ? "LOCK file tells" : "checkpoints tell";
 	uint32_t want = store->engine.env.opts.shards;
 	size_t others = store->count - have;
 
@@ -118,8 +119,8 @@ static int refuse_shards(struct wal_store *store, uint32_t have, uint32_t told, 
 		return error_set(err, -EINVAL, store->path, "'%s' has %u shards, not %u: the number is fixed when a store is made", store->path, have,
 				 want);
 	if (told > 0 && have != told)
-		return error_set(err, -EINVAL, store->path, "'%s': its checkpoints tell of %u shards, but there are %u (shard_%02u is %s)", store->path,
-				 told, have, have < told ? have : told, have < told ? "missing" : "one too many");
+		return error_set(err, -EINVAL, store->path, "'%s': its %s of %u shards, but there are %u (shard_%02u is %s)", store->path, teller, told,
+				 have, have < told ? have : told, have < told ? "missing" : "one too many");
 	return error_set(err, -EINVAL, store->path, "'%s' has %u shards, and %zu other streams, which a store with shards has not", store->path, have,
 			 others);
 }
@@ -137,9 +138,18 @@ static int set_up_shards(struct wal_store *store, struct wal_error *err)
 			return result;
 	}
 	uint32_t have = count_shards(store);
+	/* If the two tell of different numbers, one of them is not that of the shards there are. */
+	if (store->root.shards > 0 && (told == 0 || told == have))
+		told = store->root.shards;
 	bool expected = want > 0 || told > 0;
 	if (have == store->count && (want == 0 || have == want) && (told == 0 || have == told)) {
 		store->shards = have;
+		if (have > 0 && !env->opts.ro && store->root.shards != have) {
+			int result = root_record_shards(&store->root, have);
+			if (result < 0)
+				return error_set(err, result, store->path, "'%s': cannot record in its LOCK file that it has %u shards: %s", store->path, have,
+						 wal_strerror(result));
+		}
 		return 0;
 	}
 	if (!expected && have == 0)

@@ -195,7 +195,7 @@ struct wal_store;
  *	-ENOTEMPTY	a non-empty directory that is no store (nothing in it was changed)
  *	-EBUSY		open for writing elsewhere; err->pid says by whom
  *	-EBADMSG	damage, with WAL_ON_CORRUPTION_ERROR
- *	-EINVAL		an option out of range; `shards` is not what the store has; shards are missing that the checkpoints tell of (opened with `ro`, such
+ *	-EINVAL		an option out of range; `shards` is not what the store has; shards are missing that the store tells of (opened with `ro`, such
  *			a store shows the streams there are, and is not sharded)
  * A store that cannot be written (a read-only medium, another user's) is opened read-only, and one line of the log says so: see wal_store_options()->ro.
  * A stream that cannot be opened at all is there with WAL_READONLY, and the reason in its struct wal_stream_stat.
@@ -282,7 +282,8 @@ void wal_stream_close(struct wal_stream *stream);
  *	-ENOENT		no such stream		-ENOTEMPTY	it has entries, or files that are not the store's own
  *	-EROFS		read-only store		-EIO		it is not healthy, so what it seems to hold may not be all
  *	-EPERM		a shard
- * Checkpoints that name the stream forget it: another stream of its name is not what they tell of.
+ * Checkpoints that name the stream forget it: another stream of its name is not what they tell of. If removing its files fails on the way (-EIO …), it is gone until the next open, which may
+ * find it again, without entries.
  */
 int wal_stream_delete(struct wal_store *store, const char *name);
 
@@ -696,8 +697,8 @@ int wal_checkpoint_prune_before(struct wal_store *store, const void *id, size_t 
 /* ---- Sharded stores -------------------------------------------------------------------------------------------------------------- */
 
 /*
- * A store made with `shards=N` has the N streams shard_00 … and no others, for ever: the number is what the directory shows, so it is read off at every open and compared
- * with the option and with the checkpoints. A key (any bytes, none too) belongs to one shard: SipHash-1-3 of its length (8 bytes) and its bytes, modulo N, as ironwal does it
+ * A store made with `shards=N` has the N streams shard_00 … and no others, for ever: the number is recorded in its LOCK file, and what the directory shows is compared with that, with the option
+ * and with the checkpoints at every open. A key (any bytes, none too) belongs to one shard: SipHash-1-3 of its length (8 bytes) and its bytes, modulo N, as ironwal does it
  * on 64-bit machines. The functions below return -EINVAL for a store that is not sharded.
  */
 

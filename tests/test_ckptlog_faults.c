@@ -10,6 +10,7 @@
 
 #include "checkpoints.h"
 #include "ckptlog.h"
+#include "ckptrecord.h"
 #include "damage.h"
 #include "faultsys.h"
 #include "test.h"
@@ -163,6 +164,37 @@ static void expect_reopened(const struct tmpdir *dir, struct sys *sys, const str
 	assert_false(dir_has(dir, CKPT_LOG ".damaged.0"));
 }
 
+/* Whether HEAD, as it stands on the disk, names one that is there, or is missing where there is none. `may_miss`: after a second failure it may be missing. */
+static bool head_is_good(const struct tmpdir *dir, struct ckptlog *log, bool may_miss)
+{
+	struct wal_checkpoint *cp;
+	char path[PATH_MAX];
+	size_t size, id_size;
+	bool good;
+
+	if (!dir_has(dir, "HEAD"))
+		return may_miss || ckptlog_count(log) == 0;
+	uint8_t *data = file_read(tmpdir_path(dir, "HEAD", path), &size);
+	const uint8_t *id = head_decode(data, size, &id_size);
+	good = id && ckptlog_load(log, id, id_size, &cp) == 0;
+	if (good)
+		free(cp);
+	free(data);
+	return good;
+}
+
+/* After a change that failed because of one call: nothing is another. */
+static void expect_as_before(struct ckptlog *log, const struct views *views, const char *when)
+{
+	char *list, *latest;
+
+	look(log, &list, &latest);
+	if (strcmp(list, views->list[0]) != 0 || strcmp(latest, views->latest[0]) != 0)
+		fail_msg("%s: '%.200s%s' is not '%.200s%s'", when, list, latest, views->list[0], views->latest[0]);
+	free(list);
+	free(latest);
+}
+
 enum mode { ONCE, STICKY, SHORT_WRITE, MODES };
 
 /* One run with the nth call failing. Returns whether it came to that. */
@@ -190,8 +222,13 @@ static bool run(const struct scene *scene, const struct views *views, struct sys
 	int which = expect_either(log, views, result == 0, false, when);
 	if (result < 0 && which != 0 && strcmp(views->list[0], views->list[1]) != 0)
 		fail_msg("%s: it failed and was done", when);
+	if (result < 0 && mode == ONCE)
+		expect_as_before(log, views, when);
+	bool head_good = head_is_good(&dir, log, mode != ONCE);
 	int later = ckpt_append(log, "later", 1000, WAL_EXCL);
 	assert_true(later == 0 || (later == -EIO && hit));
+	if (later == 0 && !head_good)
+		fail_msg("%s: HEAD is missing or names none that is there", when);
 	ckptlog_free(log);
 	assert_int_equal(f.open_fds, 0);
 	/* If the next one was taken, what failed must not come up with it. */

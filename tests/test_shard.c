@@ -254,15 +254,17 @@ static void a_shard_is_missing(void **state)
 		unsigned shard;
 		const char *told, *asked;
 	} cases[] = {
-		{ 0, "tell of 4 shards, but there are 0", "0 shards, not 4:" },
-		{ 2, "tell of 4 shards, but there are 2", "2 shards, not 4:" },
-		{ 3, "tell of 4 shards, but there are 3", "3 shards, not 4:" },
+		{ 0, "of 4 shards, but there are 0", "0 shards, not 4:" },
+		{ 2, "of 4 shards, but there are 2", "2 shards, not 4:" },
+		{ 3, "of 4 shards, but there are 3", "3 shards, not 4:" },
 	};
 
 	(void)state;
-	for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+	/* LOCK tells, or where the original made the store, which has none, the checkpoints do. */
+	for (size_t i = 0; i < 2 * TEST_COUNT(cases); i++) {
+		bool no_lock = i >= TEST_COUNT(cases);
 		struct tmpdir dir;
-		char name[32];
+		char name[32], lock[PATH_MAX];
 		struct wal_stream *st;
 		struct wal_error err = { 0 };
 
@@ -275,25 +277,28 @@ static void a_shard_is_missing(void **state)
 		}
 		assert_int_equal(wal_checkpoint_create(store, "c", 1, 0, NULL), 0);
 		store_close_or_fail(store);
-		shard_name(name, cases[i].shard);
+		shard_name(name, cases[i % TEST_COUNT(cases)].shard);
 		remove_stream_dir(&dir, name);
+		if (no_lock)
+			assert_int_equal(unlink(tmpdir_path(&dir, "LOCK", lock)), 0);
 		store = NULL;
 		assert_int_equal(wal_store_open(dir.path, NULL, &store, &err), -EINVAL);
-		if (!strstr(err.message, cases[i].told) || !strstr(err.message, name))
-			fail_msg("the message '%s' does not say '%s' or '%s'", err.message, cases[i].told, name);
+		assert_non_null(strstr(err.message, no_lock ? "checkpoints tell" : "LOCK file tells"));
+		if (!strstr(err.message, cases[i % TEST_COUNT(cases)].told) || !strstr(err.message, name))
+			fail_msg("the message '%s' does not say '%s' or '%s'", err.message, cases[i % TEST_COUNT(cases)].told, name);
 		assert_int_equal(wal_store_open(dir.path, &(struct wal_options){ .shards = 4 }, &store, &err), -EINVAL);
-		assert_non_null(strstr(err.message, cases[i].asked));
+		assert_non_null(strstr(err.message, cases[i % TEST_COUNT(cases)].asked));
 		assert_null(store);
 		assert_int_not_equal(access(tmpdir_path(&dir, name, (char[PATH_MAX]){ 0 }), F_OK), 0);
 
 		/* What there is can be read. */
 		struct logged logged = LOGGED_INIT;
 		store = store_open_or_fail(dir.path, &(struct wal_options){ .ro = true, .log = logged_write, .log_arg = &logged });
-		assert_true(logged_has(&logged, cases[i].told));
+		assert_true(logged_has(&logged, cases[i % TEST_COUNT(cases)].told));
 		logged_release(&logged);
 		assert_int_equal(wal_store_shards(store), 0);
 		for (uint32_t s = 0; s < 4; s++) {
-			if (s == cases[i].shard)
+			if (s == cases[i % TEST_COUNT(cases)].shard)
 				continue;
 			shard_name(name, s);
 			st = stream_open_or_fail(store, name);
@@ -312,6 +317,7 @@ static void a_hole_that_nothing_tells_of(void **state)
 	struct logged logged = LOGGED_INIT;
 	struct wal_store *store;
 	struct wal_error err = { 0 };
+	char lock[PATH_MAX];
 	struct tmpdir dir;
 
 	(void)state;
@@ -326,6 +332,9 @@ static void a_hole_that_nothing_tells_of(void **state)
 	}
 	store_close_or_fail(store);
 	remove_stream_dir(&dir, "shard_02");
+	assert_int_equal(wal_store_open(dir.path, NULL, &store, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "LOCK file tells of 4 shards, but there are 2 (shard_02 is missing)"));
+	assert_int_equal(unlink(tmpdir_path(&dir, "LOCK", lock)), 0);
 	assert_int_equal(wal_store_open(dir.path, &(struct wal_options){ .shards = 4 }, &store, &err), -EINVAL);
 	assert_non_null(strstr(err.message, "2 shards, not 4:"));
 	assert_int_equal(wal_store_open(dir.path, &(struct wal_options){ .shards = 2 }, &store, &err), -EINVAL);

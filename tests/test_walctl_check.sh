@@ -136,6 +136,19 @@ mounted() {
 	[ $result -eq 0 ] && within flock -n st/LOCK true && ctl 0 verify st && ctl 0 repair st
 }
 
+# The records of "one" and "two" have 12 + 38 bytes each.
+bad_checkpoints() {
+	make st && ctl 0 checkpoint create st one && ctl 0 checkpoint create st two && ctl 0 verify -q st && printed || return 1
+	overwrite st/checkpoints.log 16 X && ctl 1 verify -q st && silent &&
+		printed 'damage: checkpoints.log: offset 0, 50 bytes: expected a record, found a record of 38 bytes with checksum [0-9a-f]{8} instead of [0-9a-f]{8}' &&
+		ctl 1 verify --json st && json 'd["counts"]["damage"] == 1 and d["findings"][0]["file"] == "checkpoints.log" and "stream" not in d["findings"][0]' &&
+		ctl 0 verify st t && ctl 0 repair st && printed 'damage: checkpoints.log: .*; set aside in a .damaged file and taken out' '.*: 1 damage' &&
+		ctl 0 verify st && printed 'note: checkpoints.log.damaged.0: .*' '.*: 1 note' && ctl 0 checkpoint show st two || return 1
+	rm st/HEAD && ctl 0 verify -q st && printed 'cache: HEAD: expected the id of the latest checkpoint, found no such file' || return 1
+	truncate -s -3 st/checkpoints.log && ctl 0 verify -q st &&
+		printed 'torn: checkpoints.log: offset 0, 47 bytes: expected a record, or the end of the file, found a record of 38 bytes of which 35 are there'
+}
+
 check "a clean store" clean_store
 check "a clean store in JSON" clean_store_json
 check "damage is named, exit status 1" damage_is_named
@@ -144,6 +157,7 @@ check "repair --dry-run changes nothing" dry_run_changes_nothing
 check "repair sets damage aside and keeps the rest" repair_mends
 check "a torn tail" torn_tail
 check "caches that are wrong" caches
+check "checkpoints" bad_checkpoints
 check "a foreign file" foreign_file
 check "what can't be read, exit status 3" unreadable
 check "stream names of any bytes" odd_names

@@ -4,6 +4,11 @@
 # .at/NAME: the streams as of each checkpoint.
 . "$(dirname "$0")/common.sh"
 
+# The names in a directory, in a line.
+names() {
+	find "$1" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort | tr '\n' ' '
+}
+
 at() {
 	python3 -S "$here/at.py" "$@"
 }
@@ -33,8 +38,8 @@ exactly_what_is_covered() {
 	mkdir "$mnt/later"
 	[ "$(ls -A "$mnt/.at")" = first ]
 	[ "$(readlink "$mnt/.at/HEAD")" = first ]
-	[ "$(ls -A "$at" | tr '\n' ' ')" = 'empty orders ' ]
-	[ "$(ls -A "$at/orders" | tr '\n' ' ')" = "$(entry 0) $(entry 1) " ]
+	[ "$(names "$at")" = 'empty orders ' ]
+	[ "$(names "$at/orders")" = "$(entry 0) $(entry 1) " ]
 	[ -z "$(ls -A "$at/empty")" ]
 	[ "$(cat "$at"/orders/0*)" = $'one\ntwo' ]
 	[ "$(cat "$at/orders/.log" "$at/orders/.from/1" "$at/orders/.from/last" "$at/orders/.from/next")" = $'one\ntwo\ntwo\ntwo' ]
@@ -56,7 +61,7 @@ exactly_what_is_covered() {
 	[ -d "$mnt/.at/HEAD/later" ]
 	# not listed
 	fails grep -qx .at <(ls -A "$mnt")
-	[ "$(cd "$at/orders" && cd .. && ls | tr '\n' ' ')" = 'empty orders ' ]
+	[ "$(cd "$at/orders" && cd -P .. && names .)" = 'empty orders ' ]
 }
 
 attributes() {
@@ -125,7 +130,7 @@ nothing_is_written() {
 	works fsync "$at"
 	works fsync "$at/orders"
 	fails rm -rf "$at"
-	cat "$at/orders/.log" | cmp - <(printf 'one\ntwo\n')
+	cmp "$at/orders/.log" <(printf 'one\ntwo\n')
 }
 
 # What a backup tool makes of a checkpoint is the same whenever it is made.
@@ -211,7 +216,8 @@ odd_names() {
 		[ "$(readlink "$mnt/.at/HEAD")" = "$(readlink "$mnt/.checkpoints/HEAD")" ]
 		[ -d "$mnt/.at/$(readlink "$mnt/.at/HEAD")/$(basename "$s")" ]
 	done
-	diff <(ls -A "$mnt/.at") <(ls -A "$mnt/.checkpoints" | grep -vx HEAD)
+	diff <(find "$mnt/.at/" -mindepth 1 -maxdepth 1 -printf '%f\0' | sort -z | tr '\0' '|') \
+		<(find "$mnt/.checkpoints" -mindepth 1 ! -name HEAD -printf '%f\0' | sort -z | tr '\0' '|')
 	refused ENAMETOOLONG stat "$mnt/.at/$(printf 'x%.0s' {1..256})"
 	# one name each
 	refused ENOENT stat "$mnt/.at/%66irst"
@@ -239,7 +245,7 @@ sharded() {
 	table "$mnt/.at/cut" >"$work/before"
 	for ((i = 200; i < 300; i++)); do echo "entry $i" >"$mnt/.shard/key-$i/new"; done
 	table "$mnt/.at/cut" | diff "$work/before" -
-	[ "$(ls "$mnt/.at/cut" | tr '\n' ' ')" = 'shard_00 shard_01 shard_02 shard_03 ' ]
+	[ "$(names "$mnt/.at/cut")" = 'shard_00 shard_01 shard_02 shard_03 ' ]
 	[ "$(cat "$mnt"/.at/cut/*/.log | sort -k 2n)" = "$(seq -f 'entry %g' 0 199)" ]
 	remount
 	table "$mnt/.at/cut" | diff "$work/before" -

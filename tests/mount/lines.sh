@@ -176,6 +176,7 @@ END
 
 group_finishes_one_line() {
 	new_stream
+	# shellcheck disable=SC2129 # each is one open file
 	{ printf a; printf 'b\n'; } >>"$s/.lines"
 	{ /bin/printf c; /bin/printf 'd\n'; } >>"$s/.lines"
 	(/bin/printf e; /bin/printf f) >>"$s/.lines"

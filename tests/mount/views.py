@@ -185,6 +185,79 @@ def case_prune(stream):
         os.close(f)
 
 
+def case_race(stream):
+    """Readers at all places, beside writers, rotation and prunes: right bytes or ESTALE."""
+    stop = threading.Event()
+    failed = []
+
+    def guarded(run):
+        def wrapped():
+            try:
+                run()
+            except BaseException as e:
+                failed.append(e)
+                stop.set()
+                raise
+        return wrapped
+
+    def line(n):
+        return b"line %05d " % n + b"." * 500 + b"\n"
+
+    def write():
+        n = 100
+        while not stop.is_set():
+            append(stream, line(n))
+            n += 1
+
+    def prune():
+        while not stop.is_set():
+            keep = max(ids(stream)) - 80
+            with open(stream + "/.prune", "w") as f:
+                f.write(str(keep))
+            time.sleep(0.02)
+
+    def read():
+        rng = random.Random(threading.get_ident())
+        stale = good = 0
+        while not stop.is_set():
+            try:
+                fd = os.open(stream + "/.log", os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # pruned between two looks
+            base = None
+            for _ in range(40):
+                at = rng.randrange(200) * 512 + rng.randrange(512)
+                size = rng.choice((10, 512, 5000, 60000))
+                try:
+                    data = os.pread(fd, size, at)
+                except OSError as e:
+                    assert e.errno == errno.ESTALE, e
+                    stale += 1
+                    continue
+                if len(data) < 512 + 16:
+                    continue
+                first = data.index(b"line ")
+                n = int(data[first + 5:first + 10])
+                if base is None:
+                    base = n - (at + first) // 512
+                assert base == n - (at + first) // 512, "another place"
+                whole_lines = b"".join(line(n + i) for i in range(len(data) // 512 + 2))
+                assert whole_lines.startswith(data[first:]), "wrong bytes"
+                good += 1
+            os.close(fd)
+        assert good > 10
+
+    case_fill_lines(stream, 100)
+    threads = [threading.Thread(target=guarded(f)) for f in (write, prune, read, read, read)]
+    for t in threads:
+        t.start()
+    stop.wait(4)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert not failed, failed
+
+
 def case_deleted(stream):
     fd = os.open(stream + "/.log", os.O_RDONLY)
     assert os.read(fd, 10) == b""

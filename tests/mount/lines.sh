@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # `.lines`: every complete line is an entry as soon as it is written, whoever writes it and in whatever pieces.
+# LINES_SYNC, the sync mode, may have further options after a comma.
 . "$(dirname "$0")/common.sh"
 
 # All entries of $s joined.
@@ -425,6 +426,39 @@ assert found == sorted([f"{t} {i}\n" for t in range(4) for i in range(50)] + [f"
 END
 }
 
+# Closes and writes that meet: lines may be cut where a close came, and nothing is lost or out of order.
+closing_while_writing() {
+	local file
+
+	for file in .lines .batch; do
+		s=$mnt/case-$number$file
+		mkdir "$s"
+		python3 - "$s" "$file" <<'END'
+import os, sys, threading
+s, file = sys.argv[1:]
+fd = os.open(f"{s}/{file}", os.O_WRONLY)
+text = b"".join(b"%d %s\n" % (i, b"x" * (i * 7 % 300)) for i in range(1500))
+def write():
+    at = 0
+    while at < len(text):
+        at += os.write(fd, text[at:at + 217])
+done = threading.Event()
+def synchronize():
+    while not done.is_set():
+        os.fsync(fd)
+threads = [threading.Thread(target=write), threading.Thread(target=synchronize)]
+for t in threads: t.start()
+while threads[0].is_alive():
+    os.close(os.dup(fd))
+done.set()
+for t in threads: t.join()
+os.close(fd)
+joined = b"".join(open(f"{s}/{n}", "rb").read() for n in sorted(os.listdir(s)) if n != "new")
+assert joined == text
+END
+	done
+}
+
 read_only() {
 	remount ro
 	s=$(echo "$mnt"/case-* | cut -d ' ' -f 1)
@@ -457,5 +491,6 @@ check "16 writers" many_writers
 cat "$work/figures"
 check "one open file, 8 processes" one_open_file_many_processes
 check "threads on one open file" threads_on_one_open_file
+check "closing while writing" closing_while_writing
 check "read-only" read_only
 unmount_at_end

@@ -412,6 +412,7 @@ static void append_free(struct handle *handle)
 }
 
 static const struct handle_ops append_ops = {
+	.kind = HANDLE_NEW,
 	.read = append_read,
 	.write = append_write,
 	.flush = append_flush,

@@ -285,6 +285,7 @@ static void batch_free(struct handle *handle)
 }
 
 static const struct handle_ops batch_ops = {
+	.kind = HANDLE_BATCH,
 	.write = batch_write,
 	.flush = batch_flush,
 	.fsync = batch_fsync,

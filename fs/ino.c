@@ -62,6 +62,7 @@ bool node_has_slot(const struct node *node)
 	case NODE_HEAD:
 	case NODE_SHARDS:
 	case NODE_AT:
+	case NODE_STORE_STATS:
 	case NODE_CHECKPOINT:
 	case NODE_SHARD:
 		return false;

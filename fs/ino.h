@@ -59,6 +59,7 @@ enum node_kind {
 	NODE_BATCH,
 	NODE_FROM, /* the directory `.from` */
 	NODE_CUT,  /* a checkpoint's directory in `.at` */
+	NODE_STATS,
 	/* of the store */
 	NODE_CHECKPOINTS,
 	NODE_CHECKPOINTS_PRUNE,
@@ -66,6 +67,7 @@ enum node_kind {
 	NODE_HEAD,
 	NODE_SHARDS,
 	NODE_AT,
+	NODE_STORE_STATS,
 	/* those with numbers */
 	NODE_ENTRY,
 	NODE_CHECKPOINT,

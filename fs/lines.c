@@ -391,6 +391,7 @@ static void lines_free(struct handle *handle)
 }
 
 static const struct handle_ops lines_ops = {
+	.kind = HANDLE_LINES,
 	.write = lines_write,
 	.flush = lines_flush,
 	.fsync = lines_fsync,

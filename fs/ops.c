@@ -19,6 +19,7 @@
 #include "lines.h"
 #include "lookup.h"
 #include "snapdir.h"
+#include "statsfile.h"
 #include "sync.h"
 #include "textfile.h"
 
@@ -381,6 +382,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	case NODE_CHECKPOINTS_PRUNE:
 	case NODE_CHECKPOINTS_COMPACT:
 		command_open(fs, &node, req, fi);
+		break;
+	case NODE_STATS:
+	case NODE_STORE_STATS:
+		statsfile_open(fs, &node, req, fi);
 		break;
 	default:
 		fuse_reply_err(req, is_link(&node) ? ELOOP : EISDIR);

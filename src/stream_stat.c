@@ -171,6 +171,17 @@ int wal_stream_id_at(struct wal_stream *st, uint64_t offset, uint64_t *ret_id, u
 
 /* ---- Counters ---- */
 
+void stream_count_append_error(struct wal_stream *st, int result)
+{
+	struct stream_stats *stats = &st->stats;
+
+	stats_add_shared(result == -ENOSPC || result == -EDQUOT ? &stats->append_errors_space :
+			 result == -EFBIG			? &stats->append_errors_size :
+			 result == -EIO				? &stats->append_errors_io :
+								  &stats->append_errors_other,
+			 1);
+}
+
 int stream_count_read(struct wal_stream *st, int result, uint64_t entries, uint64_t bytes)
 {
 	struct stream_stats *stats = &st->stats;

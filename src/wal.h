@@ -340,14 +340,14 @@ struct wal_stream_counters {
 	uint64_t writes;	      /* and into how many writes those were gathered */
 	uint64_t syncs;		      /* of the active segment */
 	uint64_t synced_appends;      /* entries that those made durable: by `syncs`, the size of a group */
-	uint64_t append_errors_space; /* -ENOSPC, -EDQUOT */
+	uint64_t append_errors_space; /* -ENOSPC, -EDQUOT; of appends, and of what is put into drafts and transactions */
 	uint64_t append_errors_size;  /* -EFBIG */
 	uint64_t append_errors_io;    /* -EIO */
 	uint64_t append_errors_other;
 	uint64_t sync_errors;
 	uint64_t reads;		      /* entries read, */
 	uint64_t read_bytes;	      /* their bytes */
-	uint64_t read_errors_damaged; /* -EBADMSG, gaps too */
+	uint64_t read_errors_damaged; /* -EBADMSG, gaps too; a lookup that finds it counts like a read */
 	uint64_t read_errors_other;
 	uint64_t rotations;
 	uint64_t pruned_segments;

@@ -58,6 +58,8 @@ const char *handle_kind_name(enum handle_kind kind)
 		[HANDLE_OTHER] = "other",
 		[HANDLE_ENTRY] = "entry",
 		[HANDLE_NEW] = "new",
+		[HANDLE_LINES] = "lines",
+		[HANDLE_BATCH] = "batch",
 		[HANDLE_LOG] = "log",
 		[HANDLE_DIRECTORY] = "directory",
 		[HANDLE_CHECKPOINT] = "checkpoint",

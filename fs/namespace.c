@@ -394,6 +394,8 @@ static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *
 		return 0;
 	case NODE_PRUNE:
 	case NODE_ROTATE:
+	case NODE_BATCH:
+	case NODE_LINES:
 		control_stat(st);
 		return 0;
 	case NODE_FIRST:

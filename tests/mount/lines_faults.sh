@@ -339,10 +339,13 @@ if [ "$(id -u)" -eq 0 ] && check "a small disk" small_disk && mountpoint -q "$wo
 else
 	skip "a full disk" "a small one can be mounted by root only"
 fi
-if [ "$SANITIZED" = 1 ] || [ "$(df --output=avail -B 1G "$work" | tail -n 1)" -lt 6 ]; then
-	skip "a line over the limit" "it takes 5 GiB, and its time"
-else
-	check "a line over the limit" line_over_the_limit
+# Not under a sanitizer, where 4 GiB take too long.
+if [ "$SANITIZED" = 0 ]; then
+	if [ "$(df --output=avail -B 1G "$work" | tail -n 1)" -lt 6 ]; then
+		skip "a line over the limit" "it takes 5 GiB"
+	else
+		check "a line over the limit" line_over_the_limit
+	fi
 fi
 check "the stream is removed" stream_is_removed
 check "walfs is stopped" walfs_is_stopped

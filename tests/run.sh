@@ -57,6 +57,7 @@ missing_packages() {
 	command -v rsync >/dev/null || echo rsync
 	command -v restic >/dev/null || echo restic
 	command -v borg >/dev/null || echo borgbackup
+	command -v strace >/dev/null || echo strace
 	command -v mount >/dev/null || echo mount
 	command -v shellcheck >/dev/null || echo shellcheck
 	PATH=$PATH:/sbin:/usr/sbin command -v mkfs.ext4 >/dev/null || echo e2fsprogs

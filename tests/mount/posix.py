@@ -129,6 +129,10 @@ def case_open(mnt):
         t.at + "/0": READ_ONLY_FILE,
         t.at + "/.log": READ_ONLY_FILE | dict.fromkeys(WRITING, "EROFS"),
         t.s + "/new": FILE,
+        t.s + "/.lines": CONTROL,
+        t.s + "/.batch": CONTROL,
+        t.s + "/.stats": READ_ONLY_FILE,
+        mnt + "/.stats": READ_ONLY_FILE,
         t.s + "/.prune": CONTROL,
         t.s + "/.rotate": CONTROL,
         t.checkpoints + "/.prune": CONTROL,
@@ -648,7 +652,8 @@ def case_access(mnt):
     R, W, X = os.R_OK, os.W_OK, os.X_OK
     rows = []
     for path, *expected in ((t.s + "/0", "OK", "EACCES", "EACCES"), (t.s + "/.log", "OK", "EACCES", "EACCES"), (t.s + "/.from/0", "OK", "EACCES", "EACCES"), (t.at + "/0", "OK", "EACCES", "EACCES"),
-                            (t.at + "/.log", "OK", "EROFS", "EACCES"), (t.s + "/new", "OK", "OK", "EACCES"), (t.s, "OK", "OK", "OK"), (mnt, "OK", "OK", "OK"), (t.at, "OK", "EROFS", "OK"),
+                            (t.at + "/.log", "OK", "EROFS", "EACCES"), (t.s + "/new", "OK", "OK", "EACCES"), (t.s + "/.lines", "EACCES", "OK", "EACCES"), (t.s + "/.batch", "EACCES", "OK", "EACCES"), (t.s + "/.prune", "EACCES", "OK", "EACCES"),
+                            (t.s + "/.stats", "OK", "EACCES", "EACCES"), (t.s, "OK", "OK", "OK"), (mnt, "OK", "OK", "OK"), (t.at, "OK", "EROFS", "OK"),
                             (t.s + "/.from", "OK", "EACCES", "OK"), (t.c, "OK", "EACCES", "EACCES"), (t.s + "/x", "ENOENT", "ENOENT", "ENOENT")):
         rows += [(e, f"access {path.removeprefix(mnt)} {name}", access, path, mode) for e, name, mode in zip(expected, "RWX", (R, W, X))]
         rows.append(("ENOENT" if path.endswith("x") else "OK", f"access {path.removeprefix(mnt)} F", access, path, 0))

@@ -40,7 +40,8 @@ def case_rename(source, target, old, new):
 
 NAMES = [
     b" ", b"  two  spaces  ", b"new\nline", b"\n", b"tab\tand\rreturn", "Bestellungen \u00e4\u00f6\u00fc\u00df".encode(), "\u65e5\u672c\u8a9e".encode(),
-    "\U0001f4dc\U0001f4dc".encode(), b"\xff\xfe no UTF-8 \x80", bytes(range(1, 32)), b"-rf", b"--help", b"*", b"?[a-z]", b"a'b\"c`d$e\\f", b"%41%", b"x" * 255,
+    "\U0001f4dc\U0001f4dc".encode(),
+    b"\xff\xfe no UTF-8 \x80", bytes(range(1, 32)), b"-rf", b"--help", b"*", b"?[a-z]", b"a'b\"c`d$e\\f", b"%41%", b"x" * 255,
     "\u00e4".encode() * 127 + b"y", b"~", b"#", b"new", b"0", b"00000000000000000000", b"a.b.", b"x.wal",
 ]
 
@@ -253,7 +254,8 @@ def process(s, kind, first, count, deadline):
 
 
 def case_crowd(s, seconds):
-    """32 writers and 32 readers in 8 processes. Then: each entry is one that was written, each that was acknowledged is there once, each writer's in its order."""
+    """32 writers and 32 readers in 8 processes. Then: each entry is one that was written, each that was acknowledged is there once,
+    each writer's in its order."""
     deadline = time.monotonic() + float(seconds)
     children = []
     for n in range(8):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""posix.py CASE MOUNTPOINT [ARGUMENT]...: the tables of posix.sh. A row is a system call on a node and what it is to give: OK, a value, or an errno's name.
-All rows of a case are tried; those that come out otherwise are printed."""
+"""posix.py CASE MOUNTPOINT [ARGUMENT]...: the tables of posix.sh. A row is a system call on a node and what it is to give: OK, a
+value, or an errno's name. All rows of a case are tried; those that come out otherwise are printed."""
 import ctypes
 import errno
 import fcntl
@@ -14,8 +14,8 @@ import sys
 import tempfile
 import termios
 
-from os import (O_APPEND, O_CREAT, O_DIRECT, O_DIRECTORY, O_DSYNC, O_EXCL, O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_SYNC, O_TMPFILE,
-                O_TRUNC, O_WRONLY)
+from os import (O_APPEND, O_CREAT, O_DIRECT, O_DIRECTORY, O_DSYNC, O_EXCL, O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_SYNC,
+                O_TMPFILE, O_TRUNC, O_WRONLY)
 
 libc = ctypes.CDLL(None, use_errno=True)
 SIZE = 5000  # of the stream's entry 0
@@ -98,9 +98,11 @@ class Tree:
 FLAGS = {
     "RDONLY": O_RDONLY, "WRONLY": O_WRONLY, "RDWR": O_RDWR, "RDONLY|TRUNC": O_RDONLY | O_TRUNC, "WRONLY|TRUNC": O_WRONLY | O_TRUNC,
     "RDONLY|APPEND": O_RDONLY | O_APPEND, "WRONLY|APPEND": O_WRONLY | O_APPEND, "RDONLY|CREAT": O_RDONLY | O_CREAT, "WRONLY|CREAT": O_WRONLY | O_CREAT,
-    "WRONLY|CREAT|EXCL": O_WRONLY | O_CREAT | O_EXCL, "RDONLY|CREAT|EXCL": O_RDONLY | O_CREAT | O_EXCL, "DIRECTORY": O_DIRECTORY, "NOFOLLOW": O_NOFOLLOW,
+    "WRONLY|CREAT|EXCL": O_WRONLY | O_CREAT | O_EXCL, "RDONLY|CREAT|EXCL": O_RDONLY | O_CREAT | O_EXCL, "DIRECTORY": O_DIRECTORY,
+    "NOFOLLOW": O_NOFOLLOW,
     "PATH": O_PATH, "PATH|DIRECTORY": O_PATH | O_DIRECTORY, "PATH|NOFOLLOW": O_PATH | O_NOFOLLOW, "TMPFILE": O_TMPFILE | O_RDWR, "DIRECT": O_DIRECT,
-    "NONBLOCK": O_NONBLOCK, "NOATIME": O_NOATIME, "SYNC": O_SYNC, "WRONLY|SYNC": O_WRONLY | O_SYNC, "WRONLY|DSYNC|APPEND": O_WRONLY | O_DSYNC | O_APPEND,
+    "NONBLOCK": O_NONBLOCK, "NOATIME": O_NOATIME, "SYNC": O_SYNC,
+    "WRONLY|SYNC": O_WRONLY | O_SYNC, "WRONLY|DSYNC|APPEND": O_WRONLY | O_DSYNC | O_APPEND,
 }
 
 # Each kind of node: what differs from OK.
@@ -203,10 +205,13 @@ def case_refused(mnt):
         os.mknod(path, mode | 0o600, device)
 
     made = (
-        ("EPERM", t.s + "/x"), ("EPERM", t.s + "/9"), ("EPERM", mnt + "/x"), ("EPERM", t.s + "/.from/x"), ("EROFS", t.at + "/x"), ("EROFS", mnt + "/.at/x"),
-        ("EROFS", mnt + "/.at/C/x"), ("EEXIST", entry), ("EEXIST", new), ("EEXIST", t.s), ("EEXIST", t.checkpoints), ("EEXIST", t.c), ("EEXIST", t.s + "/.log"),
+        ("EPERM", t.s + "/x"), ("EPERM", t.s + "/9"), ("EPERM", mnt + "/x"), ("EPERM", t.s + "/.from/x"), ("EROFS", t.at + "/x"),
+        ("EROFS", mnt + "/.at/x"),
+        ("EROFS", mnt + "/.at/C/x"), ("EEXIST", entry), ("EEXIST", new), ("EEXIST", t.s), ("EEXIST", t.checkpoints), ("EEXIST", t.c),
+        ("EEXIST", t.s + "/.log"),
         ("EEXIST", t.s + "/.first"), ("EEXIST", t.at), ("EEXIST", t.at + "/0"), ("ENOENT", mnt + "/none/x"), ("ENOTDIR", entry + "/x"),
-        ("ENAMETOOLONG", f"{t.s}/{long}"), ("ENAMETOOLONG", f"{mnt}/{long}"), ("ENAMETOOLONG", f"{t.checkpoints}/{long}"), ("ENAMETOOLONG", f"{t.at}/{long}"),
+        ("ENAMETOOLONG", f"{t.s}/{long}"), ("ENAMETOOLONG", f"{mnt}/{long}"), ("ENAMETOOLONG", f"{t.checkpoints}/{long}"),
+        ("ENAMETOOLONG", f"{t.at}/{long}"),
     )
     for expected, path in made:
         row(expected, os.symlink, "target", path)
@@ -228,12 +233,16 @@ def case_refused(mnt):
     row("EINVAL", os.mkdir, mnt + "/LOCK")
 
     # rmdir, unlink
-    for expected, path in (("ENOTEMPTY", t.s), ("EPERM", t.checkpoints), ("EPERM", mnt + "/.at"), ("EROFS", mnt + "/.at/C"), ("EROFS", t.at), ("EPERM", t.s + "/.from"),
-                           ("ENOTDIR", entry), ("ENOTDIR", new), ("ENOTDIR", t.c), ("ENOTDIR", t.s + "/.first"), ("ENOENT", mnt + "/none"), ("ENOENT", t.s + "/none"),
+    for expected, path in (("ENOTEMPTY", t.s), ("EPERM", t.checkpoints), ("EPERM", mnt + "/.at"), ("EROFS", mnt + "/.at/C"), ("EROFS", t.at),
+                           ("EPERM", t.s + "/.from"),
+                           ("ENOTDIR", entry), ("ENOTDIR", new), ("ENOTDIR", t.c), ("ENOTDIR", t.s + "/.first"), ("ENOENT", mnt + "/none"),
+                           ("ENOENT", t.s + "/none"),
                            ("EBUSY", mnt), ("EINVAL", t.s + "/."), ("ENOTEMPTY", t.s + "/..")):
         row(expected, os.rmdir, path)
-    for expected, path in (("EPERM", entry), ("EPERM", new), ("EPERM", t.s + "/.log"), ("EPERM", t.s + "/.first"), ("EPERM", t.s + "/.from/0"), ("EROFS", t.at + "/0"),
-                           ("EISDIR", t.s), ("EISDIR", t.checkpoints), ("EISDIR", mnt + "/.at"), ("ENOENT", t.s + "/none"), ("ENOENT", t.checkpoints + "/none"),
+    for expected, path in (("EPERM", entry), ("EPERM", new), ("EPERM", t.s + "/.log"), ("EPERM", t.s + "/.first"), ("EPERM", t.s + "/.from/0"),
+                           ("EROFS", t.at + "/0"),
+                           ("EISDIR", t.s), ("EISDIR", t.checkpoints), ("EISDIR", mnt + "/.at"), ("ENOENT", t.s + "/none"),
+                           ("ENOENT", t.checkpoints + "/none"),
                            ("ENOTDIR", entry + "/"), ("ENOTDIR", entry + "/x")):
         row(expected, os.unlink, path)
 
@@ -321,12 +330,16 @@ def case_times(mnt):
         return c_call("futimens", fd, struct.pack("qqqq", 0, nanoseconds[0], 0, nanoseconds[1]) if nanoseconds else None)
 
     rows = []
-    for name, path, expected in (("entry", entry, "EPERM"), ("log", t.s + "/.log", "EPERM"), ("stream", t.s, "EPERM"), ("root", mnt, "EPERM"), ("new", new, "OK"),
-                                 ("checkpoint", t.c, "OK"), ("checkpoints", t.checkpoints, "EPERM"), ("stream at", t.at, "EROFS"), ("missing", t.s + "/x", "ENOENT")):
+    for name, path, expected in (("entry", entry, "EPERM"), ("log", t.s + "/.log", "EPERM"), ("stream", t.s, "EPERM"), ("root", mnt, "EPERM"),
+        ("new", new, "OK"),
+                                 ("checkpoint", t.c, "OK"), ("checkpoints", t.checkpoints, "EPERM"), ("stream at", t.at, "EROFS"),
+                                 ("missing", t.s + "/x", "ENOENT")):
         rows += [(expected, f"utimensat now, {name}", utimens, path), (expected, f"utimensat, {name}", utimens, path, 1, 2),
-                 (expected, f"utimensat of one, {name}", utimens, path, OMIT, 5), (expected, f"utimensat of one to now, {name}", utimens, path, NOW, OMIT),
+                 (expected, f"utimensat of one, {name}", utimens, path, OMIT, 5),
+                 (expected, f"utimensat of one to now, {name}", utimens, path, NOW, OMIT),
                  ("ENOENT" if expected == "ENOENT" else "EINVAL", f"utimensat of what is no time, {name}", utimens, path, 1000000000, 0)]
-    rows += [("OK", "utimensat of nothing", utimens, entry, OMIT, OMIT), ("EPERM", "utimensat of a link", lambda: utimens(t.s + "/.first", 1, 1, flags=0x100)),
+    rows += [("OK", "utimensat of nothing", utimens, entry, OMIT, OMIT),
+             ("EPERM", "utimensat of a link", lambda: utimens(t.s + "/.first", 1, 1, flags=0x100)),
              ("EPERM", "futimens of an entry", with_fd, entry, O_RDONLY, futimens), ("OK", "futimens of new", with_fd, new, O_WRONLY, futimens),
              ("OK", "futimens of new", with_fd, new, O_WRONLY, futimens, 1, 1)]
     after = lambda: [os.stat(p) for p in (entry, new, t.s, t.c)]
@@ -343,8 +356,10 @@ def case_read(mnt):
     fd = os.open(path, O_RDONLY)
     out = tempfile.TemporaryFile()
     rows = [(whole[at:at + n], f"pread {n} at {at}", os.pread, fd, n, at) for n in (1, 10, 4096, 70000) for at in (0, 1, 4095, SIZE - 1)]
-    rows += [(b"", f"pread at {at}", os.pread, fd, 100, at) for at in (SIZE, SIZE + 1, 8191, 8192, 1 << 20, 1 << 32, (1 << 40) + 1, 1 << 62, MAX - 8192, MAX - 100)]
-    rows += [("EINVAL", "pread at the largest offset", os.pread, fd, 100, MAX), ("EINVAL", "pread at -1", os.pread, fd, 1, -1), (b"", "pread of nothing", os.pread, fd, 0, 0),
+    rows += [(b"", f"pread at {at}", os.pread, fd, 100, at)
+             for at in (SIZE, SIZE + 1, 8191, 8192, 1 << 20, 1 << 32, (1 << 40) + 1, 1 << 62, MAX - 8192, MAX - 100)]
+    rows += [("EINVAL", "pread at the largest offset", os.pread, fd, 100, MAX), ("EINVAL", "pread at -1", os.pread, fd, 1, -1),
+             (b"", "pread of nothing", os.pread, fd, 0, 0),
              (b"", "pread of nothing, far", os.pread, fd, 0, MAX)]
     for name in ("/.log", "/.from/0", "/.from/3"):
         log = os.open(t.s + name, O_RDONLY)
@@ -352,11 +367,14 @@ def case_read(mnt):
         rows += [(b"", f"pread of {name} at {at}", os.pread, log, 100, at) for at in (size, size + 1, size + 4096, 1 << 40, 1 << 62, MAX - 100)]
         rows += [("EINVAL", f"pread of {name} at the largest offset", os.pread, log, 100, MAX), (size, "its end", os.lseek, log, 0, os.SEEK_END)]
     SEEK_DATA, SEEK_HOLE = os.SEEK_DATA, os.SEEK_HOLE
-    rows += [(SIZE, "SEEK_END", os.lseek, fd, 0, os.SEEK_END), (0, "SEEK_END back", os.lseek, fd, -SIZE, os.SEEK_END), ("EINVAL", "SEEK_END too far back", os.lseek, fd, -SIZE - 1, os.SEEK_END),
+    rows += [(SIZE, "SEEK_END", os.lseek, fd, 0, os.SEEK_END), (0, "SEEK_END back", os.lseek, fd, -SIZE, os.SEEK_END),
+             ("EINVAL", "SEEK_END too far back", os.lseek, fd, -SIZE - 1, os.SEEK_END),
              (MAX, "SEEK_SET to the largest offset", os.lseek, fd, MAX, os.SEEK_SET), ("EINVAL", "read there", os.read, fd, 10),
              (1 << 50, "SEEK_SET", os.lseek, fd, 1 << 50, os.SEEK_SET), (b"", "read there", os.read, fd, 10),
-             (0, "SEEK_DATA", os.lseek, fd, 0, SEEK_DATA), (77, "SEEK_DATA", os.lseek, fd, 77, SEEK_DATA), (SIZE, "SEEK_HOLE", os.lseek, fd, 0, SEEK_HOLE), (SIZE, "SEEK_HOLE", os.lseek, fd, 77, SEEK_HOLE),
-             ("ENXIO", "SEEK_DATA at the end", os.lseek, fd, SIZE, SEEK_DATA), ("ENXIO", "SEEK_HOLE at the end", os.lseek, fd, SIZE, SEEK_HOLE), ("ENXIO", "SEEK_DATA at -1", os.lseek, fd, -1, SEEK_DATA),
+             (0, "SEEK_DATA", os.lseek, fd, 0, SEEK_DATA), (77, "SEEK_DATA", os.lseek, fd, 77, SEEK_DATA),
+             (SIZE, "SEEK_HOLE", os.lseek, fd, 0, SEEK_HOLE), (SIZE, "SEEK_HOLE", os.lseek, fd, 77, SEEK_HOLE),
+             ("ENXIO", "SEEK_DATA at the end", os.lseek, fd, SIZE, SEEK_DATA), ("ENXIO", "SEEK_HOLE at the end", os.lseek, fd, SIZE, SEEK_HOLE),
+             ("ENXIO", "SEEK_DATA at -1", os.lseek, fd, -1, SEEK_DATA),
              ("EINVAL", "seek by what is no way", os.lseek, fd, 0, 99)]
 
     def sent(offset, count):
@@ -381,7 +399,8 @@ def case_read(mnt):
         finally:
             os.close(r), os.close(w)
 
-    rows += [(whole[at:at + n], f"sendfile {n} at {at}", sent, at, n) for at, n in ((0, SIZE), (0, 70000), (1, 10), (4095, 3), (SIZE, 10), (1 << 40, 10))]
+    rows += [(whole[at:at + n], f"sendfile {n} at {at}", sent, at, n) for at, n in ((0, SIZE), (0, 70000), (1, 10), (4095, 3), (SIZE, 10),
+             (1 << 40, 10))]
     if hasattr(os, "splice"):
         rows += [(whole[at:at + n], f"splice {n} at {at}", spliced, at, n) for at, n in ((0, SIZE), (1, 10), (4095, 3), (SIZE, 10), (1 << 40, 10))]
 
@@ -436,11 +455,15 @@ def case_map(mnt):
         return m[:5]
 
     READ, WRITE = mmap.PROT_READ, mmap.PROT_WRITE
-    rows = [(whole, "shared", mapped, 0, mmap.MAP_SHARED, READ), (whole, "private", mapped, 0, mmap.MAP_PRIVATE, READ), (whole[4096:], "shared, second page", mapped, SIZE - 4096, mmap.MAP_SHARED, READ, 4096),
-            ("EACCES", "shared for writing", mapped, SIZE, mmap.MAP_SHARED, READ | WRITE), (b"dirty", "private for writing", lambda: mapped(SIZE, mmap.MAP_PRIVATE, READ | WRITE, action=write)),
-            (whole, "which the entry does not see", with_fd, path, O_RDONLY, os.read, SIZE + 1), ("EINVAL", "at no page's begin", lambda: os_mmap(path, SIZE, READ, mmap.MAP_SHARED, 100)),
+    rows = [(whole, "shared", mapped, 0, mmap.MAP_SHARED, READ), (whole, "private", mapped, 0, mmap.MAP_PRIVATE, READ),
+            (whole[4096:], "shared, second page", mapped, SIZE - 4096, mmap.MAP_SHARED, READ, 4096),
+            ("EACCES", "shared for writing", mapped, SIZE, mmap.MAP_SHARED, READ | WRITE),
+            (b"dirty", "private for writing", lambda: mapped(SIZE, mmap.MAP_PRIVATE, READ | WRITE, action=write)),
+            (whole, "which the entry does not see", with_fd, path, O_RDONLY, os.read, SIZE + 1),
+            ("EINVAL", "at no page's begin", lambda: os_mmap(path, SIZE, READ, mmap.MAP_SHARED, 100)),
             (whole[:100] , "kept after close", mapped, 100, mmap.MAP_SHARED, READ), ("EACCES", "made writable later", lambda: protect_later(path)),
-            ("ENODEV", "a directory", lambda: os_mmap(t.s, 4096, READ, mmap.MAP_SHARED, 0)), (b"\0" * (8192 - SIZE), "zeros behind the end", lambda: behind_the_end(path))]
+            ("ENODEV", "a directory", lambda: os_mmap(t.s, 4096, READ, mmap.MAP_SHARED, 0)),
+            (b"\0" * (8192 - SIZE), "zeros behind the end", lambda: behind_the_end(path))]
     try_rows(rows)
 
 
@@ -477,6 +500,87 @@ def behind_the_end(path):
     return os_mmap(path, 8192, mmap.PROT_READ, mmap.MAP_SHARED, 0, lambda address: ctypes.string_at(address + SIZE, 8192 - SIZE))
 
 
+# ---- Writing ----
+
+RWF_NOWAIT, RWF_APPEND = 0x8, 0x10
+
+
+def case_write(mnt):
+    """Ways to write that few programs know. A row's value is the entries that they make."""
+    s = mnt + "/written"
+    os.mkdir(s)
+
+    def made(how, flags=O_WRONLY):
+        before = len(os.listdir(s)) - 1
+        fd = os.open(s + "/new", flags)
+        try:
+            how(fd)
+        finally:
+            os.close(fd)
+        found = []
+        for i in range(before, len(os.listdir(s)) - 1):
+            with open(f"{s}/{i}", "rb") as f:
+                found.append(f.read())
+        return found
+
+    def appends_from_then_on(fd):
+        os.write(fd, b"one ")
+        fcntl.fcntl(fd, fcntl.F_SETFL, O_APPEND)
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, b"two")
+
+    def appends_no_more(fd):
+        os.write(fd, b"one ")
+        fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+        os.pwrite(fd, b"two", 0)
+
+    def appends_each(fd):
+        os.write(fd, b"one ")
+        os.pwritev(fd, [b"two "], 0, RWF_APPEND)
+        os.pwritev(fd, [b"three"], 0, RWF_APPEND)
+
+    def syncs_each(fd):
+        os.pwritev(fd, [b"one"], 0, os.RWF_DSYNC)
+        os.pwritev(fd, [b"two"], 3, os.RWF_SYNC)
+
+    def seeks(fd):
+        os.write(fd, b"abc")
+        os.lseek(fd, 5, os.SEEK_CUR)
+        os.write(fd, b"x")
+
+    def vectors(fd):
+        os.writev(fd, [b"a", b"", b"b" * 100000, b"c"])
+
+    def direct(fd):
+        block = mmap.mmap(-1, 8192)
+        block[:] = b"d" * 8192
+        os.write(fd, block)
+        os.write(fd, block)
+
+    def through_a_pipe(fd):
+        r, w = os.pipe()
+        for piece in (b"one ", b"two"):
+            os.write(w, piece)
+            os.splice(r, fd, 100)
+        os.close(r), os.close(w)
+
+    rows = [([b"one two"], "F_SETFL O_APPEND", made, appends_from_then_on),
+            ([b"two "], "F_SETFL without it", made, appends_no_more, O_WRONLY | O_APPEND),
+            ([b"one two three"], "RWF_APPEND", made, appends_each), ([b"one", b"two"], "RWF_DSYNC, RWF_SYNC", made, syncs_each),
+            ("ENOTSUP", "RWF_NOWAIT", made, lambda fd: os.pwritev(fd, [b"x"], 0, RWF_NOWAIT)), ([b"abc" + b"\0" * 5 + b"x"], "SEEK_CUR", made, seeks),
+            ([b"a" + b"b" * 100000 + b"c"], "writev", made, vectors), ([b"d" * 16384], "O_DIRECT", made, direct, O_WRONLY | O_DIRECT),
+            ([b"abc"], "O_DIRECT of no block", made, lambda fd: os.write(fd, b"abc"), O_WRONLY | O_DIRECT),
+            ([], "nothing", made, lambda fd: os.write(fd, b"")),
+            ("EFBIG", "near the largest offset", made, lambda fd: os.pwrite(fd, b"x", MAX - 1)),
+            ("EINVAL", "at the largest offset", made, lambda fd: os.pwrite(fd, b"x", MAX)),
+            ("EINVAL", "at -1", made, lambda fd: os.pwrite(fd, b"x", -1)), ("EINVAL", "seek to -1", made, lambda fd: os.lseek(fd, -1, os.SEEK_SET))]
+    if hasattr(os, "splice"):
+        rows.append(([b"one two"], "splice", made, through_a_pipe))
+    rows += [("ENODEV", "a shared map of it", os_mmap, s + "/new", 4096, mmap.PROT_READ, mmap.MAP_SHARED, 0),
+             ("EACCES", "running it", os.execv, s + "/new", ["x"])]
+    try_rows(rows)
+
+
 # ---- Everything else on descriptors ----
 
 def case_descriptors(mnt):
@@ -488,18 +592,22 @@ def case_descriptors(mnt):
     rows = []
     for f, name in ((fd, "entry"), (directory, "stream"), (root, "root"), (checkpoints, ".checkpoints"), (writer, "new")):
         rows += [("OK", f"fsync {name}", os.fsync, f), ("OK", f"fdatasync {name}", os.fdatasync, f), ("OK", f"syncfs {name}", c_call, "syncfs", f)]
-        rows += [("ENOTTY", f"ioctl {name}", fcntl.ioctl, f, termios.TIOCGWINSZ, nothing), ("ENOTTY", f"FS_IOC_GETFLAGS {name}", fcntl.ioctl, f, 0x80086601, nothing)]
-        rows += [("ENOTSUP", f"fgetxattr {name}", os.getxattr, f, "user.x"), ("ENOTSUP", f"fsetxattr {name}", os.setxattr, f, "user.x", b"y"), ("ENOTSUP", f"fremovexattr {name}", os.removexattr, f, "user.x")]
+        rows += [("ENOTTY", f"ioctl {name}", fcntl.ioctl, f, termios.TIOCGWINSZ, nothing),
+                 ("ENOTTY", f"FS_IOC_GETFLAGS {name}", fcntl.ioctl, f, 0x80086601, nothing)]
+        rows += [("ENOTSUP", f"fgetxattr {name}", os.getxattr, f, "user.x"), ("ENOTSUP", f"fsetxattr {name}", os.setxattr, f, "user.x", b"y"),
+                 ("ENOTSUP", f"fremovexattr {name}", os.removexattr, f, "user.x")]
         rows += [("ENOTSUP", f"flistxattr {name}", os.listxattr, f)]
     rows += [(os.fstat(fd).st_size, "FIONREAD", lambda: struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))[0])]
-    rows += [("EBADF", "fallocate of an entry", c_call, "fallocate", fd, 0, 0, 100), ("ENOTSUP", "fallocate of new", c_call, "fallocate", writer, 0, 0, 100),
+    rows += [("EBADF", "fallocate of an entry", c_call, "fallocate", fd, 0, 0, 100),
+             ("ENOTSUP", "fallocate of new", c_call, "fallocate", writer, 0, 0, 100),
              ("ENOTSUP", "punch a hole into new", c_call, "fallocate", writer, 3, 0, 100)]
     rows += [("OK", f"fadvise {advice}", os.posix_fadvise, fd, 0, 0, advice) for advice in range(6)]
     rows += [("OK", "readahead", c_call, "readahead", fd, 0, 4096)]
     for path, what in ((entry, "an entry"), (t.s, "a stream"), (new, "new"), (mnt, "the root")):
         rows += [((0x65735546, 255), f"statfs of {what}", statfs, path)]
     rows += [((True, True), "statx of an entry", statx, entry), ((True, True), "statx of a stream", statx, t.s)]
-    rows += [((os.fstat(fd).st_size + 511) // 512, "blocks", lambda: os.fstat(fd).st_blocks), (4096, "the best size of a read", lambda: os.fstat(fd).st_blksize)]
+    rows += [((os.fstat(fd).st_size + 511) // 512, "blocks", lambda: os.fstat(fd).st_blocks),
+             (4096, "the best size of a read", lambda: os.fstat(fd).st_blksize)]
     rows += lock_rows(entry, fd)
     try_rows(rows)
 
@@ -555,10 +663,14 @@ def lock_rows(entry, fd):
         finally:
             os.close(f)
 
-    return [("OK", "flock", fcntl.flock, fd, fcntl.LOCK_EX | fcntl.LOCK_NB), ("EAGAIN", "flock of another", fcntl.flock, other, fcntl.LOCK_SH | fcntl.LOCK_NB),
-            ("OK", "unlock", fcntl.flock, fd, fcntl.LOCK_UN), ("OK", "flock now", fcntl.flock, other, fcntl.LOCK_SH | fcntl.LOCK_NB), ("OK", "flock shared", fcntl.flock, fd, fcntl.LOCK_SH | fcntl.LOCK_NB),
-            ("EBADF", "write lock of what is read", fcntl.lockf, fd, fcntl.LOCK_EX | fcntl.LOCK_NB), ("OK", "read lock", fcntl.lockf, fd, fcntl.LOCK_SH | fcntl.LOCK_NB),
-            ("OK", "read lock of another", in_child, other_reads), ("OK", "write lock of new", fcntl.lockf, writer, fcntl.LOCK_EX | fcntl.LOCK_NB), ("EAGAIN", "write lock of another", in_child, lock_new)]
+    return [("OK", "flock", fcntl.flock, fd, fcntl.LOCK_EX | fcntl.LOCK_NB),
+            ("EAGAIN", "flock of another", fcntl.flock, other, fcntl.LOCK_SH | fcntl.LOCK_NB),
+            ("OK", "unlock", fcntl.flock, fd, fcntl.LOCK_UN), ("OK", "flock now", fcntl.flock, other, fcntl.LOCK_SH | fcntl.LOCK_NB),
+            ("OK", "flock shared", fcntl.flock, fd, fcntl.LOCK_SH | fcntl.LOCK_NB),
+            ("EBADF", "write lock of what is read", fcntl.lockf, fd, fcntl.LOCK_EX | fcntl.LOCK_NB),
+            ("OK", "read lock", fcntl.lockf, fd, fcntl.LOCK_SH | fcntl.LOCK_NB),
+            ("OK", "read lock of another", in_child, other_reads), ("OK", "write lock of new", fcntl.lockf, writer, fcntl.LOCK_EX | fcntl.LOCK_NB),
+            ("EAGAIN", "write lock of another", in_child, lock_new)]
 
 
 # ---- readdir(3) ----
@@ -610,7 +722,7 @@ def case_readdir(mnt):
         assert len(names) == len(set(names)) and {".", ".."} <= set(names), names
         return len(names) - 2
 
-    for path, count in ((s, 101), (t.s, 5), (mnt, 4), (t.checkpoints, 2), (mnt + "/.at", 1), (mnt + "/.at/C", 2), (t.at, 3), (t.s + "/.from", 0)):
+    for path, count in ((s, 101), (t.s, 5), (mnt, 5), (t.checkpoints, 2), (mnt + "/.at", 1), (mnt + "/.at/C", 2), (t.at, 3), (t.s + "/.from", 0)):
         rows.append((count, f"listing of {path.removeprefix(mnt)}", honest, path))
 
     fd = os.open(s, O_RDONLY | O_DIRECTORY)
@@ -622,8 +734,10 @@ def case_readdir(mnt):
 
     names = [e[3] for e in full]
     rows += [(names[i + 1:], f"after seekdir behind {names[i]}", from_cookie, full[i][1]) for i in (0, 1, 2, 3, 50, 100, 101)]
-    rows += [(names, "from the begin", from_cookie, 0), ([], "from far behind", from_cookie, 1 << 45), ([], "from the largest place", from_cookie, MAX), ("EINVAL", "from -1", from_cookie, -1)]
-    rows += [([], "again at the end", lambda: from_cookie(full[-1][1])), ("EINVAL", "into too little room", lambda: (os.lseek(fd, 0, os.SEEK_SET), getdents(fd, 10)))]
+    rows += [(names, "from the begin", from_cookie, 0), ([], "from far behind", from_cookie, 1 << 45),
+             ([], "from the largest place", from_cookie, MAX), ("EINVAL", "from -1", from_cookie, -1)]
+    rows += [([], "again at the end", lambda: from_cookie(full[-1][1])),
+             ("EINVAL", "into too little room", lambda: (os.lseek(fd, 0, os.SEEK_SET), getdents(fd, 10)))]
 
     def appended_meanwhile():
         """A listing that is under way need not show it, and shows all else; one that is begun again does."""
@@ -651,9 +765,13 @@ def case_access(mnt):
 
     R, W, X = os.R_OK, os.W_OK, os.X_OK
     rows = []
-    for path, *expected in ((t.s + "/0", "OK", "EACCES", "EACCES"), (t.s + "/.log", "OK", "EACCES", "EACCES"), (t.s + "/.from/0", "OK", "EACCES", "EACCES"), (t.at + "/0", "OK", "EACCES", "EACCES"),
-                            (t.at + "/.log", "OK", "EROFS", "EACCES"), (t.s + "/new", "OK", "OK", "EACCES"), (t.s + "/.lines", "EACCES", "OK", "EACCES"), (t.s + "/.batch", "EACCES", "OK", "EACCES"), (t.s + "/.prune", "EACCES", "OK", "EACCES"),
-                            (t.s + "/.stats", "OK", "EACCES", "EACCES"), (t.s, "OK", "OK", "OK"), (mnt, "OK", "OK", "OK"), (t.at, "OK", "EROFS", "OK"),
+    for path, *expected in ((t.s + "/0", "OK", "EACCES", "EACCES"), (t.s + "/.log", "OK", "EACCES", "EACCES"),
+                            (t.s + "/.from/0", "OK", "EACCES", "EACCES"), (t.at + "/0", "OK", "EACCES", "EACCES"),
+                            (t.at + "/.log", "OK", "EROFS", "EACCES"), (t.s + "/new", "OK", "OK", "EACCES"),
+                            (t.s + "/.lines", "EACCES", "OK", "EACCES"), (t.s + "/.batch", "EACCES", "OK", "EACCES"),
+                            (t.s + "/.prune", "EACCES", "OK", "EACCES"),
+                            (t.s + "/.stats", "OK", "EACCES", "EACCES"), (t.s, "OK", "OK", "OK"), (mnt, "OK", "OK", "OK"),
+                            (t.at, "OK", "EROFS", "OK"),
                             (t.s + "/.from", "OK", "EACCES", "OK"), (t.c, "OK", "EACCES", "EACCES"), (t.s + "/x", "ENOENT", "ENOENT", "ENOENT")):
         rows += [(e, f"access {path.removeprefix(mnt)} {name}", access, path, mode) for e, name, mode in zip(expected, "RWX", (R, W, X))]
         rows.append(("ENOENT" if path.endswith("x") else "OK", f"access {path.removeprefix(mnt)} F", access, path, 0))
@@ -672,15 +790,24 @@ def case_strangers(mnt):
 
     R, W, X = os.R_OK, os.W_OK, os.X_OK
     rows = []
-    for path, *expected in ((t.s + "/0", "OK", "EACCES", "EACCES"), (t.s + "/.log", "OK", "EACCES", "EACCES"), (t.s + "/new", "OK", "EACCES", "EACCES"), (t.s, "OK", "EACCES", "OK"), (mnt, "OK", "EACCES", "OK"), (t.c, "OK", "EACCES", "EACCES")):
+    for path, *expected in ((t.s + "/0", "OK", "EACCES", "EACCES"), (t.s + "/.log", "OK", "EACCES", "EACCES"),
+                            (t.s + "/new", "OK", "EACCES", "EACCES"), (t.s, "OK", "EACCES", "OK"), (mnt, "OK", "EACCES", "OK"),
+                            (t.c, "OK", "EACCES", "EACCES")):
         rows += [(e, f"access {path.removeprefix(mnt)} {name}", access, path, mode) for e, name, mode in zip(expected, "RWX", (R, W, X))]
-    rows += [("EACCES", "open new", opening, t.s + "/new", O_WRONLY), ("EACCES", "open new", opening, t.s + "/new", O_WRONLY | O_APPEND | O_CREAT), ("OK", "read new", opening, t.s + "/new", O_RDONLY),
-             ("OK", "read an entry", opening, t.s + "/0", O_RDONLY), ("EACCES", "write an entry", opening, t.s + "/0", O_WRONLY), ("EPERM", "O_NOATIME", opening, t.s + "/0", O_NOATIME),
-             ("EACCES", "mkdir", os.mkdir, mnt + "/x"), ("EACCES", "rmdir", os.rmdir, mnt + "/empty"), ("EACCES", "unlink", os.unlink, t.s + "/0"), ("EACCES", "create", opening, t.s + "/x", O_WRONLY | O_CREAT),
-             ("EACCES", "make a checkpoint", opening, t.checkpoints + "/x", O_WRONLY | O_CREAT), ("EACCES", "remove a checkpoint", os.unlink, t.c), ("EACCES", "rename", os.rename, t.s, mnt + "/x"),
-             ("EPERM", "chmod", os.chmod, t.s + "/0", 0o777), ("EPERM", "chmod", os.chmod, t.s + "/new", 0o777), ("EPERM", "chown", os.chown, t.s + "/new", 65534, 65534), ("EPERM", "utimes", os.utime, t.s + "/0", (1, 1)),
-             ("EACCES", "touch", os.utime, t.s + "/0"), ("EACCES", "prune", opening, t.s + "/.prune", O_WRONLY), ("EACCES", "rotate", opening, t.s + "/.rotate", O_WRONLY), ("EACCES", "truncate", os.truncate, t.s + "/new", 0),
-             (content(0), "its content", with_fd, t.s + "/0", O_RDONLY, os.read, SIZE + 1), (sorted(os.listdir(t.s)), "listing", lambda: sorted(os.listdir(t.s)))]
+    rows += [("EACCES", "open new", opening, t.s + "/new", O_WRONLY), ("EACCES", "open new", opening, t.s + "/new", O_WRONLY | O_APPEND | O_CREAT),
+             ("OK", "read new", opening, t.s + "/new", O_RDONLY),
+             ("OK", "read an entry", opening, t.s + "/0", O_RDONLY), ("EACCES", "write an entry", opening, t.s + "/0", O_WRONLY),
+             ("EPERM", "O_NOATIME", opening, t.s + "/0", O_NOATIME),
+             ("EACCES", "mkdir", os.mkdir, mnt + "/x"), ("EACCES", "rmdir", os.rmdir, mnt + "/empty"), ("EACCES", "unlink", os.unlink, t.s + "/0"),
+             ("EACCES", "create", opening, t.s + "/x", O_WRONLY | O_CREAT),
+             ("EACCES", "make a checkpoint", opening, t.checkpoints + "/x", O_WRONLY | O_CREAT), ("EACCES", "remove a checkpoint", os.unlink, t.c),
+             ("EACCES", "rename", os.rename, t.s, mnt + "/x"),
+             ("EPERM", "chmod", os.chmod, t.s + "/0", 0o777), ("EPERM", "chmod", os.chmod, t.s + "/new", 0o777),
+             ("EPERM", "chown", os.chown, t.s + "/new", 65534, 65534), ("EPERM", "utimes", os.utime, t.s + "/0", (1, 1)),
+             ("EACCES", "touch", os.utime, t.s + "/0"), ("EACCES", "prune", opening, t.s + "/.prune", O_WRONLY),
+             ("EACCES", "rotate", opening, t.s + "/.rotate", O_WRONLY), ("EACCES", "truncate", os.truncate, t.s + "/new", 0),
+             (content(0), "its content", with_fd, t.s + "/0", O_RDONLY, os.read, SIZE + 1),
+             (sorted(os.listdir(t.s)), "listing", lambda: sorted(os.listdir(t.s)))]
     try_rows(rows)
 
 

@@ -15,7 +15,7 @@ strangers() {
 }
 
 mount_at_start
-for c in open refused times read map descriptors readdir access handles; do
+for c in open refused times read map write descriptors readdir access handles; do
 	check "$c" posix $c
 done
 if [ "$(id -u)" -eq 0 ]; then

@@ -15,13 +15,14 @@ strangers() {
 }
 
 mount_at_start
-for c in open refused times read map write descriptors readdir access handles; do
+for c in open refused times read map write descriptors readdir access; do
 	check "$c" posix $c
 done
 if [ "$(id -u)" -eq 0 ]; then
+	check "handles" posix handles
 	check "mount with allow_other" remount allow_other
 	check "another user" strangers
 else
-	skip "another user" "only root can be one"
+	skip "handles, another user" "only root may"
 fi
 unmount_at_end

@@ -121,7 +121,7 @@ static bool changes_owner_or_mode(const struct stat *now, const struct stat *wan
 
 /*
  * Nothing can be changed. `new` lets pass what `touch`, `cp -p`, `rsync -a` and `> new` do to it as to any file they write, and stays as it
- * is, and so do control files. A checkpoint is not moved by `touch`. Everything else lets pass what changes nothing.
+ * is, and so do control files. A checkpoint is not moved by `touch`. Directories let pass what changes nothing, entries not even that.
  */
 static int set_attributes(const struct node *node, const struct stat *now, const struct stat *wanted, int to_set,
 			  const struct fuse_file_info *fi)
@@ -177,8 +177,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 }
 
 /*
- * access(2) and chdir(2) without default_permissions: then nobody but the owner comes as far as here, root included. If an entry were said to
- * be writable, editors would find out only when they save.
+ * access(2) and chdir(2). With default_permissions the kernel answers them itself; without, nobody but who mounted gets in, so it counts what
+ * anybody may. If an entry were said to be writable, editors would find out only when they save.
  */
 static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {

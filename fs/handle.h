@@ -17,6 +17,10 @@ struct handle;
  */
 struct handle_ops {
 	void (*read)(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset);
+	/* Instead of it, for what has no offsets: `flags` are those that the file has now. */
+	void (*read_next)(struct handle *handle, fuse_req_t req, size_t size, int flags);
+	/* Answers what is ready now, and may notify `poller` (may be NULL), which is its own. NULL: always ready. */
+	void (*poll)(struct handle *handle, fuse_req_t req, struct fuse_pollhandle *poller);
 	void (*write)(struct handle *handle, fuse_req_t req, const char *data, size_t size, uint64_t offset,
 		      const struct fuse_file_info *fi);
 	void (*flush)(struct handle *handle, fuse_req_t req, uint64_t lock_owner);

@@ -19,6 +19,7 @@
  *	class 4	`.log`: number is the id of the entry that it begins with. So it is another node when entries have been pruned, and a place in
  *		it means the same byte for whoever has it open
  *	class 5	`.from/ID`: number is the id
+ *	class 6	`.follow/ID`: number is the id
  *	slot	which stream, or which stream as of which checkpoint: an index into one of two tables
  *
  * The slots below NODE_SLOT_CUT are streams: the namespace's table, given out in order and never used twice in one mount.
@@ -36,8 +37,8 @@
  * in. A checkpoint's file is node_ino_checkpoint() of its id. What there is one of per store has its number, and HEAD the highest a checkpoint could have: rm(1)
  * takes a directory of many names in the order of their inode numbers, and once the last checkpoint is gone there is no HEAD left to complain about.
  *
- * Below `.at` the base is node_ino_base_at() of the checkpoint and the stream, but for entries, which have one number under both names. `.from/ID` has a range
- * like that of entries, elsewhere; `.log` has one number always, so that `tail -F` does not take it for another file after a prune.
+ * Below `.at` the base is node_ino_base_at() of the checkpoint and the stream, but for entries, which have one number under both names. `.from/ID` and
+ * `.follow/ID` have ranges like that of entries, elsewhere; `.log` has one number always, so that `tail -F` does not take it for another file after a prune.
  */
 #ifndef WALFS_INO_H
 #define WALFS_INO_H
@@ -55,6 +56,7 @@ enum node_kind {
 	NODE_PRUNE,
 	NODE_ROTATE,
 	NODE_FROM, /* the directory `.from` */
+	NODE_FOLLOWS, /* the directory `.follow` */
 	NODE_CUT,  /* a checkpoint's directory in `.at` */
 	/* of the store */
 	NODE_CHECKPOINTS,
@@ -69,6 +71,7 @@ enum node_kind {
 	NODE_SHARD,
 	NODE_LOG,
 	NODE_TEXT, /* `.from/ID` */
+	NODE_FOLLOW, /* `.follow/ID` */
 };
 
 struct node {

@@ -24,10 +24,10 @@ static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_n
 	return 0;
 }
 
-/* As of a checkpoint, nothing can be written. */
+/* As of a checkpoint, nothing can be written, and nothing comes. */
 static bool is_there_in(const struct slot *slot, enum node_kind kind)
 {
-	return !slot->cut || (kind != NODE_NEW && kind != NODE_PRUNE && kind != NODE_ROTATE);
+	return !slot->cut || (kind != NODE_NEW && kind != NODE_PRUNE && kind != NODE_ROTATE && kind != NODE_FOLLOWS);
 }
 
 static int lookup_in_stream(struct slot *slot, const char *name, struct node *ret_node)
@@ -38,6 +38,7 @@ static int lookup_in_stream(struct slot *slot, const char *name, struct node *re
 	} fixed[] = {
 		{ "new", NODE_NEW },	 { ".first", NODE_FIRST },   { ".last", NODE_LAST },
 		{ ".prune", NODE_PRUNE }, { ".rotate", NODE_ROTATE }, { ".from", NODE_FROM },
+		{ ".follow", NODE_FOLLOWS },
 	};
 	struct node node = { .kind = NODE_ENTRY, .slot = slot_of_entries(slot)->index };
 
@@ -68,7 +69,7 @@ static int lookup_in_slot(struct walfs *fs, const struct node *parent, const cha
 	if (parent->kind == NODE_STREAM) {
 		r = lookup_in_stream(slot, name, ret_node);
 	} else {
-		*ret_node = (struct node){ .kind = NODE_TEXT, .slot = slot->index };
+		*ret_node = (struct node){ .kind = parent->kind == NODE_FOLLOWS ? NODE_FOLLOW : NODE_TEXT, .slot = slot->index };
 		r = textfile_find(slot, name, &ret_node->number);
 	}
 	slot_put(fs, slot);
@@ -101,6 +102,7 @@ static int lookup_any(struct walfs *fs, const struct node *parent, const char *n
 		return lookup_in_root(fs, name, ret_node);
 	case NODE_STREAM:
 	case NODE_FROM:
+	case NODE_FOLLOWS:
 		return lookup_in_slot(fs, parent, name, ret_node);
 	case NODE_CHECKPOINTS:
 		return checkpoints_lookup(fs, name, ret_node);
@@ -140,6 +142,7 @@ double lookup_timeout(const struct node *parent, const char *name, const struct 
 	case NODE_CUT:
 	case NODE_LOG:
 	case NODE_TEXT:
+	case NODE_FOLLOW:
 		return 0;
 	case NODE_ENTRY:
 		/* Any number of zeros before an id: those names could not all be forgotten when the entry is pruned. */

@@ -6,7 +6,7 @@
  * from struct wal_op.done, what may wait for the disk otherwise by the pool. So every handler that does not answer before it returns is
  * counted between walfs_begin() and walfs_end(), and the session lives until the count is zero.
  *
- * Lock order:  append.lock  ->  walfs.lock | namespace.lock | checkpoints.lock | cuts.lock | pool.lock | expire.lock (leaves). None is held while the library is called, except
+ * Lock order:  append.lock  ->  walfs.lock | namespace.lock | checkpoints.lock | cuts.lock | pool.lock | expire.lock | parking.lock (leaves). None is held while the library is called, except
  * append.lock, around drafts (which never call back); none while a request is answered.
  */
 #ifndef WALFS_H
@@ -28,6 +28,7 @@
 
 struct checkpoints;
 struct cuts;
+struct follow;
 struct handle;
 struct namespace;
 
@@ -42,6 +43,7 @@ struct walfs {
 	struct pool pool;
 	struct expire expire;
 	struct fuse_session *session;
+	size_t read_max; /* what the kernel asks for at once */
 	uint64_t generation; /* of every node; differs from mount to mount as slots do: an NFS client's old handles are stale */
 
 	pthread_mutex_t lock;
@@ -49,6 +51,8 @@ struct walfs {
 	/* protected by lock */
 	uint64_t in_flight;
 	struct handle *handles; /* all that are open */
+	struct follow *follows; /* of those, what follows a stream */
+	bool follow_stopped;
 };
 
 static inline struct walfs *walfs_from(fuse_req_t req)

@@ -5,15 +5,15 @@
  *
  * Who *serves* a file reads its text, and there is one at a time: the loop, where that is a matter of memory, else the pool.
  *
- *	               a read, or a poll that finds nothing                     the end; a read or a poller is left
- *	+------+  ------------------------------------------->  +---------+  ----------------------------------------->  +---------+
- *	| idle |                                                | serving |                                              | waiting |
- *	+------+  <-------------------------------------------  +---------+  <-----------------------------------------  +---------+
- *	    ^      nobody is left                                             the watch calls back, a read is left             |
- *	    +-------------------------------------------------------------------------------------------------------------------+
+ *	              a read                        the end, and a read is left
+ *	+------+  -------------->  +---------+  ------------------------------------->  +---------+
+ *	| idle |                   | serving |                                          | waiting |
+ *	+------+  <--------------  +---------+  <-------------------------------------  +---------+
+ *	    ^      no read is left               the watch calls back, a read is left       |
+ *	    +-------------------------------------------------------------------------------+
  *	      the watch calls back, no read is left; or it is taken back, because the file is closed or the mount ends
  *
- * Whoever waits in poll(2) is told when the watch calls back, and looks again.
+ * Whoever waits in poll(2) has a watch of its own for the next entry, is told when that calls back, and looks again.
  *
  * What is in the way of a reader is told once: ESTALE, entries have been pruned that it had not read; EIO, entries are damaged. The next read goes on behind them.
  * At the end, where nothing more can come: a store that is read-only has an end of file, a stream that is deleted gives ENOENT, one that takes no more appends EIO, and

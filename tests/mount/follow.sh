@@ -202,17 +202,23 @@ damaged() {
 	grep -q "stream '$(basename "$s")': id 2 can't be read" "$log"
 }
 
+kill_walfs() {
+	kill -KILL "$(walfs_pid)"
+	walfs_ends 137
+	fusermount3 -uz "$mnt"
+}
+
 takes_no_appends() {
 	local file
 
 	remount
 	new_stream
 	follow fill_lines "$s" 5
-	unmount
+	kill_walfs # after a clean end nothing is looked at
 	file=$(find "$store/$(basename "$s")" -name '*.wal' | sort | tail -n 1)
 	printf X | dd of="$file" bs=1 seek="$(grep -abo 'line 00002' "$file" | head -n 1 | cut -d : -f 1)" conv=notrunc status=none
 	mount_store segment_size=4K
-	refused EIO append "$s/new" x || refused EIO pwrite "$s/new" x 0
+	refused EIO pwrite "$s/new" x 0
 	follow stopped "$s"
 }
 
@@ -274,12 +280,6 @@ end_by_force() {
 	while_many_wait ENOTCONN,ECONNABORTED abort_mount
 	fails mountpoint -q "$mnt"
 	mount_store segment_size=4K
-}
-
-kill_walfs() {
-	kill -KILL "$(walfs_pid)"
-	walfs_ends 137
-	fusermount3 -uz "$mnt"
 }
 
 end_by_kill() {

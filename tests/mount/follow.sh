@@ -214,8 +214,9 @@ takes_no_appends() {
 	remount
 	new_stream
 	follow fill_lines "$s" 5
-	kill_walfs # after a clean end nothing is looked at
-	file=$(find "$store/$(basename "$s")" -name '*.wal' | sort | tail -n 1)
+	kill_walfs
+	file=$(find "$store/$(basename "$s")" -name '*.wal')
+	rm "$store/$(basename "$s")"/*.meta # so that the segment is looked through
 	printf X | dd of="$file" bs=1 seek="$(grep -abo 'line 00002' "$file" | head -n 1 | cut -d : -f 1)" conv=notrunc status=none
 	mount_store segment_size=4K
 	refused EIO pwrite "$s/new" x 0

@@ -179,6 +179,7 @@ static void follow_free(struct handle *handle)
 }
 
 static const struct handle_ops follow_ops = {
+	.kind = HANDLE_FOLLOW,
 	.read_next = follow_read,
 	.poll = follow_poll,
 	.fsync = follow_fsync,

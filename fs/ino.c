@@ -17,7 +17,8 @@ enum {
 	CLASS_SHARD = 3,
 	CLASS_LOG = 4,
 	CLASS_TEXT = 5,
-	CLASS_FOLLOW = 6,
+	CLASS_LINES = 6,
+	CLASS_FOLLOW = 7,
 };
 
 /* Bits 63-61 are 001. */
@@ -46,6 +47,8 @@ static uint64_t class_of(enum node_kind kind)
 		return CLASS_LOG;
 	case NODE_TEXT:
 		return CLASS_TEXT;
+	case NODE_LINES:
+		return CLASS_LINES;
 	case NODE_FOLLOW:
 		return CLASS_FOLLOW;
 	default:
@@ -63,6 +66,7 @@ bool node_has_slot(const struct node *node)
 	case NODE_HEAD:
 	case NODE_SHARDS:
 	case NODE_AT:
+	case NODE_STORE_STATS:
 	case NODE_CHECKPOINT:
 	case NODE_SHARD:
 		return false;
@@ -126,6 +130,9 @@ bool node_unpack(uint64_t ino, struct node *ret_node)
 		break;
 	case CLASS_TEXT:
 		node.kind = NODE_TEXT;
+		break;
+	case CLASS_LINES:
+		node.kind = NODE_LINES;
 		break;
 	case CLASS_FOLLOW:
 		node.kind = NODE_FOLLOW;

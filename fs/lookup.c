@@ -17,6 +17,8 @@ static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_n
 		*ret_node = (struct node){ .kind = NODE_CHECKPOINTS };
 	else if (!strcmp(name, ".at"))
 		*ret_node = (struct node){ .kind = NODE_AT };
+	else if (!strcmp(name, ".stats"))
+		*ret_node = (struct node){ .kind = NODE_STORE_STATS };
 	else if (!strcmp(name, ".shard") && wal_store_shards(fs->store))
 		*ret_node = (struct node){ .kind = NODE_SHARDS };
 	else
@@ -24,10 +26,21 @@ static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_n
 	return 0;
 }
 
-/* As of a checkpoint, nothing can be written, and nothing comes. */
+/* As of a checkpoint, nothing can be written, nothing comes, and figures are those of now. */
 static bool is_there_in(const struct slot *slot, enum node_kind kind)
 {
-	return !slot->cut || (kind != NODE_NEW && kind != NODE_PRUNE && kind != NODE_ROTATE && kind != NODE_FOLLOWS);
+	switch (kind) {
+	case NODE_NEW:
+	case NODE_BATCH:
+	case NODE_LINES:
+	case NODE_PRUNE:
+	case NODE_ROTATE:
+	case NODE_FOLLOWS:
+	case NODE_STATS:
+		return !slot->cut;
+	default:
+		return true;
+	}
 }
 
 static int lookup_in_stream(struct slot *slot, const char *name, struct node *ret_node)
@@ -38,6 +51,7 @@ static int lookup_in_stream(struct slot *slot, const char *name, struct node *re
 	} fixed[] = {
 		{ "new", NODE_NEW },	 { ".first", NODE_FIRST },   { ".last", NODE_LAST },
 		{ ".prune", NODE_PRUNE }, { ".rotate", NODE_ROTATE }, { ".from", NODE_FROM },
+		{ ".batch", NODE_BATCH }, { ".lines", NODE_LINES }, { ".stats", NODE_STATS },
 		{ ".follow", NODE_FOLLOWS },
 	};
 	struct node node = { .kind = NODE_ENTRY, .slot = slot_of_entries(slot)->index };
@@ -45,6 +59,8 @@ static int lookup_in_stream(struct slot *slot, const char *name, struct node *re
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
 		if (!strcmp(name, fixed[i].name) && is_there_in(slot, fixed[i].kind)) {
 			*ret_node = (struct node){ .kind = fixed[i].kind, .slot = slot->index };
+			if (fixed[i].kind == NODE_LINES)
+				ret_node->number = slot->lines_lookups++ % NODE_NUMBERS_MAX;
 			return 0;
 		}
 	if (!strcmp(name, ".log")) {
@@ -142,6 +158,7 @@ double lookup_timeout(const struct node *parent, const char *name, const struct 
 	case NODE_CUT:
 	case NODE_LOG:
 	case NODE_TEXT:
+	case NODE_LINES:
 	case NODE_FOLLOW:
 		return 0;
 	case NODE_ENTRY:

@@ -84,9 +84,11 @@ prune_by_id() {
 	echo 5 >"$s/.prune"
 	first_is 30
 	for id in 36 18446744073709551615; do
+		# shellcheck disable=SC2016 # the inner shell expands it
 		gives 1 bash -c 'echo "$1" >"$0"' "$s/.prune" "$id"
 		log_tells .prune "$id" "beyond the next id"
 	done
+	# shellcheck disable=SC2016 # for the inner shell
 	gives 1 bash -c 'printf "next\0" >"$0"' "$s/.prune"
 	first_is 30
 	echo 35 >"$s/.prune"

@@ -218,7 +218,7 @@ void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct 
 		fuse_reply_err(req, walfs_errno(r));
 		return;
 	}
-	if (node->kind == NODE_CUT)
+	if (slot && slot->cut)
 		r = cut_check(fs, slot);
 	if (r == 0 && !(dir = calloc(1, sizeof(*dir))))
 		r = -ENOMEM;

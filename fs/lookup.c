@@ -82,6 +82,12 @@ static int lookup_in_slot(struct walfs *fs, const struct node *parent, const cha
 	r = slot_get(fs, parent->slot, &slot);
 	if (r)
 		return r;
+	/* Of a checkpoint that has been removed nothing is found any more. */
+	r = slot->cut ? cut_check(fs, slot) : 0;
+	if (r) {
+		slot_put(fs, slot);
+		return r;
+	}
 	if (parent->kind == NODE_STREAM) {
 		r = lookup_in_stream(slot, name, ret_node);
 	} else {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "follow.h"
 #include "mount_opts.h"
 #include "ops.h"
 #include "place.h"
@@ -43,6 +44,7 @@ static void before_stop(void *arg)
 	struct walfs *fs = arg;
 
 	expire_stop(&fs->expire);
+	follow_stop(fs);
 }
 
 static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *session)
@@ -57,6 +59,7 @@ static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *se
 	error = fuse_session_loop(session);
 	signal = stop_unwatch(stop);
 	expire_stop(&fs->expire); /* before the session's descriptor is closed */
+	follow_stop(fs);
 	/* While the mount is still there, so that whoever waits in close(2) or fsync(2) hears how it went. */
 	walfs_drain(fs);
 	if (error < 0 && !signal) {

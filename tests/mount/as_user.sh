@@ -6,7 +6,9 @@
 #
 #	as UID COMMAND…		$user, $stranger	two users, neither of them root
 
+# shellcheck disable=SC2034 # for the test
 user=65534
+# shellcheck disable=SC2034
 stranger=65533
 
 if [ "$(id -u)" -ne 0 ] || ! unshare -m true 2>/dev/null; then
@@ -33,11 +35,13 @@ as() {
 	setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"
 }
 
-# The process that has $store.
+# The process that has $store; this and $work are common.sh's.
+# shellcheck disable=SC2154
 holder() {
 	tr -dc '0-9\n' <"$store/LOCK"
 }
 
+# shellcheck disable=SC2154
 holder_ends() {
 	within 60 fails kill -0 "$(cat "$work/background.pid")"
 	rm "$work/background.pid"

@@ -83,15 +83,6 @@ every_general_option() {
 	done
 }
 
-sync_of_mount_is_strict() {
-	# an append in the mode `batch` goes without a sync: then the durable id stays behind until someone asks
-	mount -t fuse.walfs "$store" "$mnt" -o sync=batch,sync
-	note_holder
-	echo y >"$mnt/s/new"
-	[ "$("$WALCTL" stat --json "$store" s | python3 -c 'import json, sys; print(json.load(sys.stdin)["streams"][0]["durable_id"])')" -eq 2 ]
-	unmounts
-}
-
 failures_are_told() {
 	gives 32 mount -t fuse.walfs "$store" "$work/nowhere" 2>"$work/out"
 	gives 1 mount -t fuse.walfs "$work/no/store" "$mnt" 2>"$work/out"
@@ -131,7 +122,6 @@ check "mount -a" all_of_fstab
 check "ro" read_only
 check "spaces" spaces
 check "every option of mount(8)" every_general_option
-check "sync" sync_of_mount_is_strict
 check "failures" failures_are_told
 check "remount" remount
 check "twice" twice

@@ -153,23 +153,27 @@ static int run(struct mount_opts *opts)
 	struct walfs fs;
 	int status;
 
-	if (place_find_store(&place, opts->store, &err) < 0)
-		return complain(&err, EXIT_STORE);
+	report_init(&report);
+	if (place_find_store(&place, opts->store, &err) < 0) {
+		report_line(&report, WAL_LOG_ERROR, "%s", err.message);
+		return EXIT_STORE;
+	}
 	if (mount_opts_complete(opts, place.store) < 0) {
 		fputs("walfs: out of memory\n", stderr);
 		return EXIT_STORE;
 	}
-	report_init(&report);
 	walfs_init(&fs, opts, &report);
 	session = fuse_session_new(&opts->args, &walfs_ops, sizeof(walfs_ops), &fs);
 	if (!session) {
 		mount_opts_usage(stderr); /* libfuse has said why */
 		return EXIT_USAGE;
 	}
-	if (place_find_mountpoint(&place, opts->mountpoint, opts->nonempty, &err) < 0)
-		status = complain(&err, EXIT_MOUNT);
-	else
+	if (place_find_mountpoint(&place, opts->mountpoint, opts->nonempty, &err) < 0) {
+		report_line(&report, WAL_LOG_ERROR, "%s", err.message);
+		status = EXIT_MOUNT;
+	} else {
 		status = serve(opts, &fs, session, &place);
+	}
 	fuse_session_destroy(session);
 	return status;
 }

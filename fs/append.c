@@ -8,13 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "owners.h"
 #include "sync.h"
-
-/* The lock owners that wrote; nearly always one. */
-struct owners {
-	uint64_t *list;
-	size_t count, room;
-};
 
 /* A request that a commit will answer. */
 struct waiter {
@@ -57,36 +52,6 @@ struct commit {
 static struct append *append_from(struct handle *handle)
 {
 	return handle_container(handle, struct append, handle);
-}
-
-static bool owners_has(const struct owners *owners, uint64_t owner)
-{
-	for (size_t i = 0; i < owners->count; i++)
-		if (owners->list[i] == owner)
-			return true;
-	return false;
-}
-
-/* Room for one more, so that adding it cannot fail. */
-static int owners_reserve(struct owners *owners)
-{
-	size_t room = owners->room ? owners->room * 2 : 4;
-	uint64_t *list;
-
-	if (owners->count < owners->room)
-		return 0;
-	list = realloc(owners->list, room * sizeof(*list));
-	if (!list)
-		return -ENOMEM;
-	owners->list = list;
-	owners->room = room;
-	return 0;
-}
-
-static void owners_add(struct owners *owners, uint64_t owner)
-{
-	if (!owners_has(owners, owner))
-		owners->list[owners->count++] = owner;
 }
 
 /* Back to empty; the draft is freed or somebody else's. */
@@ -447,6 +412,7 @@ static void append_free(struct handle *handle)
 }
 
 static const struct handle_ops append_ops = {
+	.kind = HANDLE_NEW,
 	.read = append_read,
 	.write = append_write,
 	.flush = append_flush,

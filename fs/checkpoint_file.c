@@ -43,6 +43,7 @@ static void file_free(struct handle *handle)
 }
 
 static const struct handle_ops file_ops = {
+	.kind = HANDLE_CHECKPOINT,
 	.read = file_read,
 	.write = file_write,
 	.free = file_free,

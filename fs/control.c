@@ -66,6 +66,7 @@ static void control_free(struct handle *handle)
 }
 
 static const struct handle_ops control_ops = {
+	.kind = HANDLE_CONTROL,
 	.write = control_write,
 	.free = control_free,
 };

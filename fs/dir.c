@@ -202,6 +202,7 @@ static void dir_free(struct handle *handle)
 }
 
 static const struct handle_ops dir_ops = {
+	.kind = HANDLE_DIRECTORY,
 	.readdir = dir_readdir,
 	.fsync = dir_fsync,
 	.free = dir_free,

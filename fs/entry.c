@@ -101,6 +101,7 @@ static void entry_free(struct handle *handle)
 }
 
 static const struct handle_ops entry_ops = {
+	.kind = HANDLE_ENTRY,
 	.read = entry_read,
 	.fsync = entry_fsync,
 	.free = entry_free,

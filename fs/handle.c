@@ -42,6 +42,34 @@ void handle_unref(struct handle *handle)
 		handle_free(handle);
 }
 
+void handle_count(struct walfs *fs, uint64_t ret_counts[HANDLE_KINDS])
+{
+	for (int kind = 0; kind < HANDLE_KINDS; kind++)
+		ret_counts[kind] = 0;
+	pthread_mutex_lock(&fs->lock);
+	for (const struct handle *handle = fs->handles; handle; handle = handle->next)
+		ret_counts[handle->ops->kind]++;
+	pthread_mutex_unlock(&fs->lock);
+}
+
+const char *handle_kind_name(enum handle_kind kind)
+{
+	static const char *const names[HANDLE_KINDS] = {
+		[HANDLE_OTHER] = "other",
+		[HANDLE_ENTRY] = "entry",
+		[HANDLE_NEW] = "new",
+		[HANDLE_LINES] = "lines",
+		[HANDLE_BATCH] = "batch",
+		[HANDLE_LOG] = "log",
+		[HANDLE_DIRECTORY] = "directory",
+		[HANDLE_CHECKPOINT] = "checkpoint",
+		[HANDLE_CONTROL] = "control",
+		[HANDLE_STATS] = "stats",
+	};
+
+	return names[kind];
+}
+
 void handle_free_all(struct walfs *fs)
 {
 	while (fs->handles)

@@ -11,11 +11,27 @@
 
 struct handle;
 
+/* What is open, as metrics tell it. */
+enum handle_kind {
+	HANDLE_OTHER,
+	HANDLE_ENTRY,
+	HANDLE_NEW,
+	HANDLE_LINES,
+	HANDLE_BATCH,
+	HANDLE_LOG, /* `.from/ID` too */
+	HANDLE_DIRECTORY,
+	HANDLE_CHECKPOINT,
+	HANDLE_CONTROL,
+	HANDLE_STATS,
+	HANDLE_KINDS,
+};
+
 /*
  * What a kind of handle can do. Called by the loop only. Those that take a request answer it, perhaps later. NULL: read, write, truncate
  * and readdir fail, flush and fsync have nothing to do.
  */
 struct handle_ops {
+	enum handle_kind kind;
 	void (*read)(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset);
 	void (*write)(struct handle *handle, fuse_req_t req, const char *data, size_t size, uint64_t offset,
 		      const struct fuse_file_info *fi);
@@ -43,6 +59,12 @@ void handle_init(struct handle *handle, const struct handle_ops *ops, struct wal
 /* For whoever goes on with a handle after its request's handler returned. */
 void handle_ref(struct handle *handle);
 void handle_unref(struct handle *handle);
+
+/* How many of each kind there are. */
+void handle_count(struct walfs *fs, uint64_t ret_counts[HANDLE_KINDS]);
+
+/* One word. */
+const char *handle_kind_name(enum handle_kind kind);
 
 /* Frees what is still open after the mount has ended. Nothing is in flight. */
 void handle_free_all(struct walfs *fs);

@@ -17,6 +17,7 @@ enum {
 	CLASS_SHARD = 3,
 	CLASS_LOG = 4,
 	CLASS_TEXT = 5,
+	CLASS_LINES = 6,
 };
 
 /* Bits 63-61 are 001. */
@@ -29,7 +30,7 @@ enum {
 static_assert(sizeof(fuse_ino_t) == 8, "node ids are 64 bits wide");
 static_assert(CLASS_SHIFT + 3 == 64, "class, slot and number fill a node id");
 static_assert(NODE_ROOT == FUSE_ROOT_ID, "the root packs to FUSE_ROOT_ID");
-static_assert((uint64_t)NODE_TEXT < NODE_INO_ENTRY, "the inode numbers of kinds end before those of entries");
+static_assert((uint64_t)NODE_LINES < NODE_INO_ENTRY, "the inode numbers of kinds end before those of entries");
 
 static uint64_t class_of(enum node_kind kind)
 {
@@ -44,6 +45,8 @@ static uint64_t class_of(enum node_kind kind)
 		return CLASS_LOG;
 	case NODE_TEXT:
 		return CLASS_TEXT;
+	case NODE_LINES:
+		return CLASS_LINES;
 	default:
 		return CLASS_KIND;
 	}
@@ -59,6 +62,7 @@ bool node_has_slot(const struct node *node)
 	case NODE_HEAD:
 	case NODE_SHARDS:
 	case NODE_AT:
+	case NODE_STORE_STATS:
 	case NODE_CHECKPOINT:
 	case NODE_SHARD:
 		return false;
@@ -122,6 +126,9 @@ bool node_unpack(uint64_t ino, struct node *ret_node)
 		break;
 	case CLASS_TEXT:
 		node.kind = NODE_TEXT;
+		break;
+	case CLASS_LINES:
+		node.kind = NODE_LINES;
 		break;
 	default:
 		return false;

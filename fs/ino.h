@@ -19,6 +19,8 @@
  *	class 4	`.log`: number is the id of the entry that it begins with. So it is another node when entries have been pruned, and a place in
  *		it means the same byte for whoever has it open
  *	class 5	`.from/ID`: number is the id
+ *	class 6	`.lines`: number counts its lookups, so it is another node each time. The kernel holds a lock on the node over each WRITE until it is
+ *		answered: writers that have opened the file one by one share a sync then, instead of waiting for each other's
  *	slot	which stream, or which stream as of which checkpoint: an index into one of two tables
  *
  * The slots below NODE_SLOT_CUT are streams: the namespace's table, given out in order and never used twice in one mount.
@@ -54,8 +56,10 @@ enum node_kind {
 	NODE_LAST,
 	NODE_PRUNE,
 	NODE_ROTATE,
+	NODE_BATCH,
 	NODE_FROM, /* the directory `.from` */
 	NODE_CUT,  /* a checkpoint's directory in `.at` */
+	NODE_STATS,
 	/* of the store */
 	NODE_CHECKPOINTS,
 	NODE_CHECKPOINTS_PRUNE,
@@ -63,18 +67,20 @@ enum node_kind {
 	NODE_HEAD,
 	NODE_SHARDS,
 	NODE_AT,
+	NODE_STORE_STATS,
 	/* those with numbers */
 	NODE_ENTRY,
 	NODE_CHECKPOINT,
 	NODE_SHARD,
 	NODE_LOG,
 	NODE_TEXT, /* `.from/ID` */
+	NODE_LINES,
 };
 
 struct node {
 	enum node_kind kind;
 	uint32_t slot;	 /* 0 for what is not in a stream */
-	uint64_t number; /* the id of an entry or of a text's first, the checkpoint's index, the shard; else 0 */
+	uint64_t number; /* the id of an entry or of a text's first, the checkpoint's index, the shard, the lookup of `.lines`; else 0 */
 };
 
 enum {

@@ -17,6 +17,8 @@ static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_n
 		*ret_node = (struct node){ .kind = NODE_CHECKPOINTS };
 	else if (!strcmp(name, ".at"))
 		*ret_node = (struct node){ .kind = NODE_AT };
+	else if (!strcmp(name, ".stats"))
+		*ret_node = (struct node){ .kind = NODE_STORE_STATS };
 	else if (!strcmp(name, ".shard") && wal_store_shards(fs->store))
 		*ret_node = (struct node){ .kind = NODE_SHARDS };
 	else
@@ -24,10 +26,20 @@ static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_n
 	return 0;
 }
 
-/* As of a checkpoint, nothing can be written. */
+/* As of a checkpoint, nothing can be written, and figures are those of now. */
 static bool is_there_in(const struct slot *slot, enum node_kind kind)
 {
-	return !slot->cut || (kind != NODE_NEW && kind != NODE_PRUNE && kind != NODE_ROTATE);
+	switch (kind) {
+	case NODE_NEW:
+	case NODE_BATCH:
+	case NODE_LINES:
+	case NODE_PRUNE:
+	case NODE_ROTATE:
+	case NODE_STATS:
+		return !slot->cut;
+	default:
+		return true;
+	}
 }
 
 static int lookup_in_stream(struct slot *slot, const char *name, struct node *ret_node)
@@ -38,12 +50,15 @@ static int lookup_in_stream(struct slot *slot, const char *name, struct node *re
 	} fixed[] = {
 		{ "new", NODE_NEW },	 { ".first", NODE_FIRST },   { ".last", NODE_LAST },
 		{ ".prune", NODE_PRUNE }, { ".rotate", NODE_ROTATE }, { ".from", NODE_FROM },
+		{ ".batch", NODE_BATCH }, { ".lines", NODE_LINES }, { ".stats", NODE_STATS },
 	};
 	struct node node = { .kind = NODE_ENTRY, .slot = slot_of_entries(slot)->index };
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(*fixed); i++)
 		if (!strcmp(name, fixed[i].name) && is_there_in(slot, fixed[i].kind)) {
 			*ret_node = (struct node){ .kind = fixed[i].kind, .slot = slot->index };
+			if (fixed[i].kind == NODE_LINES)
+				ret_node->number = slot->lines_lookups++ % NODE_NUMBERS_MAX;
 			return 0;
 		}
 	if (!strcmp(name, ".log")) {
@@ -140,6 +155,7 @@ double lookup_timeout(const struct node *parent, const char *name, const struct 
 	case NODE_CUT:
 	case NODE_LOG:
 	case NODE_TEXT:
+	case NODE_LINES:
 		return 0;
 	case NODE_ENTRY:
 		/* Any number of zeros before an id: those names could not all be forgotten when the entry is pruned. */

@@ -9,6 +9,7 @@
 #include "control.h"
 #include "cut.h"
 #include "shards.h"
+#include "statsfile.h"
 #include "textfile.h"
 
 struct namespace {
@@ -388,8 +389,13 @@ static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *
 		st->st_mode = S_IFREG | 0666;
 		namespace_set_times(st, NAMESPACE_TIME_NS);
 		return 0;
+	case NODE_STATS:
+		statsfile_stat(st);
+		return 0;
 	case NODE_PRUNE:
 	case NODE_ROTATE:
+	case NODE_BATCH:
+	case NODE_LINES:
 		control_stat(st);
 		return 0;
 	case NODE_FIRST:
@@ -434,6 +440,9 @@ static int stat_in_store(struct walfs *fs, const struct node *node, struct stat 
 	case NODE_SHARDS:
 	case NODE_SHARD:
 		return shards_stat(fs, node, st);
+	case NODE_STORE_STATS:
+		statsfile_stat(st);
+		return 0;
 	default:
 		control_stat(st);
 		return 0;

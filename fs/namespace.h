@@ -35,6 +35,7 @@ struct slot {
 	uint64_t ino_base;
 	struct wal_stream *stream;
 	uint64_t lookups; /* of entries' names, ever; only the loop looks */
+	uint64_t lines_lookups; /* the same of `.lines` */
 	uint64_t end_id;  /* entries from this one on are not to be seen; UINT64_MAX: all are */
 	struct cut *cut;  /* the checkpoint; NULL in a stream's own slot */
 	struct slot *live; /* the stream's own slot; NULL in that itself */

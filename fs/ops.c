@@ -11,12 +11,15 @@
 #include <string.h>
 
 #include "append.h"
+#include "batch.h"
 #include "checkpoint_file.h"
 #include "commands.h"
 #include "dir.h"
 #include "entry.h"
+#include "lines.h"
 #include "lookup.h"
 #include "snapdir.h"
+#include "statsfile.h"
 #include "sync.h"
 #include "textfile.h"
 
@@ -136,6 +139,8 @@ static int set_attributes(const struct node *node, const struct stat *now, const
 		return wanted->st_size ? -EPERM : 0;
 	case NODE_PRUNE:
 	case NODE_ROTATE:
+	case NODE_BATCH:
+	case NODE_LINES:
 	case NODE_CHECKPOINTS_PRUNE:
 	case NODE_CHECKPOINTS_COMPACT:
 		return to_set & FUSE_SET_ATTR_SIZE && wanted->st_size ? -EPERM : 0;
@@ -359,6 +364,12 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	case NODE_NEW:
 		append_open(fs, &node, req, fi);
 		break;
+	case NODE_BATCH:
+		batch_open(fs, &node, req, fi);
+		break;
+	case NODE_LINES:
+		lines_open(fs, &node, req, fi);
+		break;
 	case NODE_LOG:
 	case NODE_TEXT:
 		textfile_open(fs, &node, req, fi);
@@ -371,6 +382,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	case NODE_CHECKPOINTS_PRUNE:
 	case NODE_CHECKPOINTS_COMPACT:
 		command_open(fs, &node, req, fi);
+		break;
+	case NODE_STATS:
+	case NODE_STORE_STATS:
+		statsfile_open(fs, &node, req, fi);
 		break;
 	default:
 		fuse_reply_err(req, is_link(&node) ? ELOOP : EISDIR);

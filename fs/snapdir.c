@@ -93,6 +93,7 @@ static void snapdir_free(struct handle *handle)
 }
 
 static const struct handle_ops snapdir_ops = {
+	.kind = HANDLE_DIRECTORY,
 	.readdir = snapdir_readdir,
 	.free = snapdir_free,
 };

@@ -185,6 +185,7 @@ static void textfile_free(struct handle *handle)
 }
 
 static const struct handle_ops textfile_ops = {
+	.kind = HANDLE_LOG,
 	.read = textfile_read,
 	.fsync = textfile_fsync,
 	.free = textfile_free,

@@ -126,7 +126,7 @@ static int make_room(struct wal_draft *d, uint64_t size)
 	return 0;
 }
 
-int wal_draft_write(struct wal_draft *d, const void *data, size_t size, uint64_t offset)
+static int write_draft(struct wal_draft *d, const void *data, size_t size, uint64_t offset)
 {
 	struct sys *sys = d->stream->engine->env.sys;
 	uint64_t end;
@@ -158,7 +158,7 @@ int wal_draft_write(struct wal_draft *d, const void *data, size_t size, uint64_t
 	return 0;
 }
 
-int wal_draft_truncate(struct wal_draft *d, uint64_t size)
+static int truncate_draft(struct wal_draft *d, uint64_t size)
 {
 	struct sys *sys = d->stream->engine->env.sys;
 	int result = reserve(d, size);
@@ -173,6 +173,24 @@ int wal_draft_truncate(struct wal_draft *d, uint64_t size)
 		memset(d->data + d->size, 0, (size_t)(size - d->size));
 	d->size = size;
 	return 0;
+}
+
+/* What an append would have failed by. */
+static int count(struct wal_draft *d, int result)
+{
+	if (result < 0)
+		stream_count_append_error(d->stream, result);
+	return result;
+}
+
+int wal_draft_write(struct wal_draft *d, const void *data, size_t size, uint64_t offset)
+{
+	return count(d, write_draft(d, data, size, offset));
+}
+
+int wal_draft_truncate(struct wal_draft *d, uint64_t size)
+{
+	return count(d, truncate_draft(d, size));
 }
 
 void wal_draft_submit(struct wal_draft *d, struct wal_op *op)

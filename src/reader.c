@@ -74,11 +74,11 @@ int wal_reader_open(struct wal_stream *st, uint64_t id, struct wal_reader **ret_
 	int result = stream_view_open(st, id, &view);
 
 	if (result != 0)
-		return result;
+		return stream_count_read(st, result, 0, 0);
 	result = stream_view_find(&view, id, &c, &e);
 	stream_view_release(&view);
 	if (result < 0)
-		return result;
+		return stream_count_read(st, result, 0, 0);
 	result = reader_new(st, &e, ret_reader);
 	if (result == 0 && ret_info)
 		*ret_info = (struct wal_entry_info){ .id = id, .size = e.size, .time_ns = e.time_ns };

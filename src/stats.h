@@ -21,9 +21,10 @@ struct stats_histogram {
 struct stream_stats {
 	/* under stream.lock */
 	stats_counter appends, append_bytes, frames, frame_bytes, writes, syncs, synced_appends;
-	stats_counter append_errors_space, append_errors_size, append_errors_io, append_errors_other, sync_errors, rotations;
+	stats_counter sync_errors, rotations;
 	struct stats_histogram append_time, sync_time;
 	/* shared */
+	stats_counter append_errors_space, append_errors_size, append_errors_io, append_errors_other;
 	stats_counter reads, read_bytes, read_errors_damaged, read_errors_other, pruned_segments;
 };
 

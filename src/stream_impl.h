@@ -199,10 +199,45 @@ int stream_create(struct wal_stream *st);
 /* Caller holds st->lock, which is released meanwhile: when this returns 0, st->sums has one for each segment. */
 int stream_complete_sums(struct wal_stream *st);
 
+/* Counts an append, or a piece of one, that failed. Shared. */
+void stream_count_append_error(struct wal_stream *st, int result);
+
 /* Counts a read of entries that ended with `result`; returns that. Shared. */
 int stream_count_read(struct wal_stream *st, int result, uint64_t entries, uint64_t bytes);
 
-/* ---- stream_append.c ---- */
+/* ---- stream_ops.c ---- */
+
+/* A payload that has been put together already: a batch, or anything compressed. */
+struct wal_payload {
+	uint8_t type;
+	uint32_t raw_size;
+	uint32_t disk_size;
+	uint32_t crc; /* of the payload alone */
+	uint8_t data[];
+};
+
+static inline bool op_is_sync(const struct wal_op *op)
+{
+	return op->count == 0 && !op->internal.draft;
+}
+
+/* In a temporary file: it is copied in pieces, which takes its time. */
+static inline bool op_is_spilled(const struct wal_op *op)
+{
+	return op->internal.draft && op->count == 0;
+}
+
+static inline uint64_t op_entries(const struct wal_op *op)
+{
+	return op->internal.draft ? 1 : op->count;
+}
+
+/* Frees what was put together for it; its draft too. */
+void op_release(struct wal_op *op);
+
+void op_list_init(struct op_list *list);
+void op_list_push(struct op_list *list, struct wal_op *op);
+struct wal_op *op_list_pop(struct op_list *list);
 
 /*
  * An op whose submitter waits. `done` is stream_op_wakes, and it is woken through `cond`. When told to lead, it does the writing or syncing for all.
@@ -224,6 +259,18 @@ void stream_op_finish(struct wal_stream *st, struct wal_op *op, int result);
 /* Caller holds st->lock, which is released meanwhile: calls back what is on st->done. */
 void stream_call_back(struct wal_stream *st);
 
+/* ---- stream_write.c ---- */
+
+enum { GROUP_OPS_MAX = 64 }; /* ops that one write holds */
+
+/* Whether the frame belongs into the next segment, if `bytes` and `entries` come before it into this one. Caller holds st->lock. */
+bool stream_needs_rotation(const struct wal_stream *st, const struct wal_op *op, uint64_t bytes, uint64_t entries);
+
+/* Caller holds st->lock, which is released meanwhile, and `writing`; the queue is not empty. Writes what one write can hold. */
+void stream_write_some(struct wal_stream *st);
+
+/* ---- stream_append.c ---- */
+
 /* The engine's side of wal_draft_submit() and wal_draft_commit(). `entry` is room that lives as long as the draft. */
 void stream_submit_draft(struct wal_stream *st, struct wal_draft *draft, struct wal_op *op, struct iovec *entry);
 int stream_commit_draft(struct wal_stream *st, struct wal_draft *draft, unsigned flags, uint64_t *ret_id);
@@ -231,10 +278,6 @@ int stream_commit_draft(struct wal_stream *st, struct wal_draft *draft, unsigned
 /* What st->write_task and st->sync_task run; they hold a reference of their own. */
 void stream_run_write_task(struct worker_task *task);
 void stream_run_sync_task(struct worker_task *task);
-
-void op_list_init(struct op_list *list);
-void op_list_push(struct op_list *list, struct wal_op *op);
-struct wal_op *op_list_pop(struct op_list *list);
 
 /* Caller holds st->lock. Waits for the token and takes it; -EIO, -ENOENT at once if the stream takes no more appends. Gives it back and lets others go on. */
 int stream_take_writing(struct wal_stream *st);

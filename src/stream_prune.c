@@ -48,9 +48,13 @@ static void drop_from_memory(struct wal_stream *st, size_t drop)
 {
 	st->segments.count -= drop;
 	memmove(st->segments.ids, st->segments.ids + drop, st->segments.count * sizeof *st->segments.ids);
-	if (st->sums_count > 0) {
+	if (st->sums_count > drop) {
 		st->sums_count -= drop;
 		memmove(st->sums, st->sums + drop, st->sums_count * sizeof *st->sums);
+	} else if (st->sums_count > 0) {
+		/* Someone has begun to add them up meanwhile. No offset has been given out, so they can begin anew. */
+		st->sums_count = 1;
+		st->sums[0] = 0;
 	}
 	stream_publish(st);
 }
@@ -100,8 +104,9 @@ static int remove_files(struct wal_stream *st, uint64_t *ret_removed)
 	size_t removed = 0;
 
 	for (; removed < st->doomed.count && result == 0; removed += result == 0) {
-		segcache_forget(st->engine->segcache, st->key, st->doomed.ids[removed]);
 		result = remove_segment(st, dir_fd, st->doomed.ids[removed]);
+		/* Now no reader can open it any more. */
+		segcache_forget(st->engine->segcache, st->key, st->doomed.ids[removed]);
 	}
 	st->doomed.count -= removed;
 	if (removed > 0)

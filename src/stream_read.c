@@ -140,12 +140,12 @@ int wal_stream_lookup(struct wal_stream *st, uint64_t id, struct wal_entry_info 
 	int result = stream_view_open(st, id, &view);
 
 	if (result != 0)
-		return result;
+		return stream_count_read(st, result, 0, 0);
 	result = stream_view_find(&view, id, &c, &e);
 	if (result == 0)
 		*ret = (struct wal_entry_info){ .id = id, .size = e.size, .time_ns = e.time_ns };
 	stream_view_release(&view);
-	return result;
+	return stream_count_read(st, result, 0, 0);
 }
 
 /* ---- Frames ---- */

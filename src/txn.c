@@ -32,8 +32,10 @@ int wal_txn_add(struct wal_txn *txn, const void *data, size_t size)
 {
 	uint64_t raw_size = txn->raw_size + FRAME_LENGTH_BYTES + size;
 
-	if (size > WAL_ENTRY_SIZE_MAX || raw_size > UINT32_MAX)
+	if (size > WAL_ENTRY_SIZE_MAX || raw_size > UINT32_MAX) {
+		stream_count_append_error(txn->stream, -EFBIG);
 		return -EFBIG;
+	}
 	if (txn->count == txn->capacity) {
 		size_t capacity = txn->capacity ? 2 * txn->capacity : 16;
 		size_t *sizes = reallocarray(txn->sizes, capacity, sizeof *sizes);

@@ -282,7 +282,8 @@ void wal_stream_close(struct wal_stream *stream);
  *	-ENOENT		no such stream		-ENOTEMPTY	it has entries, or files that are not the store's own
  *	-EROFS		read-only store		-EIO		it is not healthy, so what it seems to hold may not be all
  *	-EPERM		a shard
- * Checkpoints that name the stream forget it: another stream of its name is not what they tell of.
+ * Checkpoints that name the stream forget it: another stream of its name is not what they tell of. If removing its files fails on the way (-EIO …), it is gone until the next open, which may
+ * find it again, without entries.
  */
 int wal_stream_delete(struct wal_store *store, const char *name);
 
@@ -339,14 +340,14 @@ struct wal_stream_counters {
 	uint64_t writes;	      /* and into how many writes those were gathered */
 	uint64_t syncs;		      /* of the active segment */
 	uint64_t synced_appends;      /* entries that those made durable: by `syncs`, the size of a group */
-	uint64_t append_errors_space; /* -ENOSPC, -EDQUOT */
+	uint64_t append_errors_space; /* -ENOSPC, -EDQUOT; of appends, and of what is put into drafts and transactions */
 	uint64_t append_errors_size;  /* -EFBIG */
 	uint64_t append_errors_io;    /* -EIO */
 	uint64_t append_errors_other;
 	uint64_t sync_errors;
 	uint64_t reads;		      /* entries read, */
 	uint64_t read_bytes;	      /* their bytes */
-	uint64_t read_errors_damaged; /* -EBADMSG, gaps too */
+	uint64_t read_errors_damaged; /* -EBADMSG, gaps too; a lookup that finds it counts like a read */
 	uint64_t read_errors_other;
 	uint64_t rotations;
 	uint64_t pruned_segments;

@@ -55,6 +55,7 @@ missing_packages() {
 	command -v perl >/dev/null || echo perl
 	command -v pgrep >/dev/null || echo procps
 	command -v rsync >/dev/null || echo rsync
+	command -v strace >/dev/null || echo strace
 	command -v mount >/dev/null || echo mount
 	command -v shellcheck >/dev/null || echo shellcheck
 	PATH=$PATH:/sbin:/usr/sbin command -v mkfs.ext4 >/dev/null || echo e2fsprogs

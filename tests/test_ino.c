@@ -26,6 +26,7 @@ static const struct {
 	{ NODE_LAST, IN_BOTH, false },
 	{ NODE_PRUNE, IN_STREAM, false },
 	{ NODE_ROTATE, IN_STREAM, false },
+	{ NODE_BATCH, IN_STREAM, false },
 	{ NODE_FROM, IN_BOTH, false },
 	{ NODE_CUT, IN_CUT, false },
 	{ NODE_CHECKPOINTS, IN_STORE, false },
@@ -39,6 +40,7 @@ static const struct {
 	{ NODE_SHARD, IN_STORE, true },
 	{ NODE_LOG, IN_BOTH, true },
 	{ NODE_TEXT, IN_BOTH, true },
+	{ NODE_LINES, IN_STREAM, true },
 };
 
 static bool fits(enum where where, uint32_t slot)

@@ -7,12 +7,15 @@
 #include "checkpoints.h"
 #include "figures.h"
 #include "text.h"
+#include "watch.h"
 
-enum { OPT_HUMAN, OPT_JSON };
+enum { OPT_HUMAN, OPT_JSON, OPT_WATCH, OPT_COUNT };
 
 static const struct verb_option options[] = {
 	[OPT_HUMAN] = { "human-readable", 'h', NULL, "sizes as 1.5K, 64M" },
-	[OPT_JSON] = { "json", 0, NULL, "one JSON document" },
+	[OPT_JSON] = { "json", 0, NULL, "one JSON document; with --watch one each time" },
+	[OPT_WATCH] = { "watch", 0, "SECONDS", "show rates, again and again, every 2 seconds", true },
+	[OPT_COUNT] = { "count", 0, "N", "with --watch: so many times" },
 	{ 0 },
 };
 
@@ -150,9 +153,15 @@ static enum exit_code run_stat(struct command *command)
 	struct wal_store *store;
 	char **names;
 	size_t count;
-	enum exit_code code = command_open_store(command, &store);
+	enum exit_code code;
 	int r;
 
+	if (command->given[OPT_WATCH])
+		return watch_run(command, &(struct watch_options){ .interval = command->given[OPT_WATCH], .count = command->given[OPT_COUNT],
+								   .json = command->given[OPT_JSON], .human = command->given[OPT_HUMAN] });
+	if (command->given[OPT_COUNT])
+		return command_usage(command->verb, "--count goes with --watch");
+	code = command_open_store(command, &store);
 	if (code)
 		return code;
 	if (command->operand_count) {
@@ -172,7 +181,7 @@ static enum exit_code run_stat(struct command *command)
 const struct verb verb_stat = {
 	.name = "stat",
 	.operands = "STORE [STREAM]...",
-	.summary = "Shows all figures of the streams named, or of the store and every stream.",
+	.summary = "Shows all figures of the streams named, or of the store and every stream; with --watch, as rates, also of a mount point.",
 	.options = options,
 	.operands_min = 1,
 	.operands_max = -1,

@@ -160,7 +160,7 @@ static void put_help(FILE *out, const struct verb *verb)
 		char form[64], letter[] = { option->letter ? '-' : ' ', option->letter ? option->letter : ' ', option->letter ? ',' : ' ', 0 };
 
 		snprintf(form, sizeof(form), "%s --%s", letter, option->name);
-		put_option(out, form, option->value, false, option->help);
+		put_option(out, form, option->value, option->value_optional, option->help);
 	}
 	put_option(out, "    --help", NULL, false, "show this and exit");
 	put_engine_options(out);
@@ -215,7 +215,7 @@ static int option_table_init(struct option_table *table, const struct verb *verb
 			if (option->value)
 				*letter++ = ':';
 		}
-		r = option_table_add(table, option->name, option->value ? required_argument : no_argument, KEY_VERB + i, false);
+		r = option_table_add(table, option->name, !option->value ? no_argument : option->value_optional ? optional_argument : required_argument, KEY_VERB + i, false);
 	}
 	for (size_t i = 0; !r && i < engine_count; i++) {
 		int has_arg = engine[i].value ? required_argument : optional_argument, key = KEY_ENGINE + (int)i;

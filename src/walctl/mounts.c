@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mounts.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,21 +72,44 @@ static bool has_option(const char *options, const char *option)
 	return false;
 }
 
-char *mounts_find(const char *store_path)
+/* The mount point of the first mount that `fits`, or NULL. */
+static char *find(bool (*fits)(const struct mount *mount, const char *path), const char *path)
 {
-	char *path = realpath(store_path, NULL), *line = NULL, *found = NULL;
+	char *real_path = realpath(path, NULL), *line = NULL, *found = NULL;
 	FILE *mounts = fopen("/proc/self/mountinfo", "re");
 	struct mount mount;
 	size_t capacity = 0;
 
-	while (path && mounts && !found && getline(&line, &capacity, mounts) >= 0) {
-		if (parse_line(line, &mount) && !strcmp(mount.type, "fuse.walfs") && !strcmp(mount.source, path) && !strcmp(mount.root, "/") &&
-		    !has_option(mount.options, "ro") && !has_option(mount.super_options, "ro"))
+	while (real_path && mounts && !found && getline(&line, &capacity, mounts) >= 0) {
+		if (parse_line(line, &mount) && !strcmp(mount.type, "fuse.walfs") && fits(&mount, real_path))
 			found = strdup(mount.point);
 	}
 	if (mounts)
 		fclose(mounts);
 	free(line);
-	free(path);
+	free(real_path);
 	return found;
+}
+
+static bool is_mount_of(const struct mount *mount, const char *path)
+{
+	return !strcmp(mount->source, path) && !strcmp(mount->root, "/") && !has_option(mount->options, "ro") && !has_option(mount->super_options, "ro");
+}
+
+static bool is_mount_at(const struct mount *mount, const char *path)
+{
+	return !strcmp(mount->point, path) && !strcmp(mount->root, "/");
+}
+
+char *mounts_find(const char *store_path)
+{
+	return find(is_mount_of, store_path);
+}
+
+bool mounts_is_mountpoint(const char *path)
+{
+	char *point = find(is_mount_at, path);
+
+	free(point);
+	return point;
 }

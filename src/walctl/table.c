@@ -159,6 +159,12 @@ void json_int(struct json *json, const char *name, int64_t value)
 	fprintf(json->file, "%" PRId64, value);
 }
 
+void json_real(struct json *json, const char *name, double value)
+{
+	begin_value(json, name);
+	fprintf(json->file, "%.9g", value);
+}
+
 void json_bool(struct json *json, const char *name, bool value)
 {
 	begin_value(json, name);

@@ -43,6 +43,8 @@ void json_open(struct json *json, const char *name, char bracket);
 void json_close(struct json *json, char bracket);
 void json_uint(struct json *json, const char *name, uint64_t value);
 void json_int(struct json *json, const char *name, int64_t value);
+/* Finite. */
+void json_real(struct json *json, const char *name, double value);
 void json_bool(struct json *json, const char *name, bool value);
 void json_text(struct json *json, const char *name, const char *text);
 

@@ -26,6 +26,7 @@ struct verb_option {
 	char letter;	   /* 0: none */
 	const char *value; /* the form of its value for the help text; NULL for a flag */
 	const char *help;
+	bool value_optional; /* then only as --name=VALUE */
 };
 
 enum { VERB_OPTIONS_MAX = 8 };

@@ -36,15 +36,13 @@ enum {
 	VIOLATIONS_PRINTED = 10,
 };
 
-static const char *const stream_names[STREAMS] = { "s", "t" };
-
 /* One begins as a record does. */
 static const struct {
 	const char *bytes;
 	size_t size;
 } checkpoint_ids[CHECKPOINTS] = { { "first", 5 }, { "CKPT\0\1", 6 }, { "z", 1 } };
 
-static const char *const kind_names[] = { "", "crashed ", "bare " };
+static const char *const kind_names[] = { "", "crashed ", "bare ", "sharded " };
 
 struct entry {
 	uint8_t data[ENTRY_MAX];
@@ -65,7 +63,7 @@ struct toll {
 struct bits {
 	struct random random;
 	bool all;
-	enum kind { CLOSED, CRASHED, BARE } kind;
+	enum kind { CLOSED, CRASHED, BARE, SHARDED } kind;
 	struct memfs good;
 	struct memfs disk;
 	struct entry entries[STREAMS][ENTRIES_MAX];
@@ -95,6 +93,13 @@ __attribute__((format(printf, 2, 3))) static bool violated(struct bits *b, const
 		va_end(args);
 	}
 	return false;
+}
+
+static const char *stream_name(const struct bits *b, int stream)
+{
+	static const char *const names[STREAMS] = { "s", "t" }, *const shards[STREAMS] = { "shard_00", "shard_01" };
+
+	return b->kind == SHARDED ? shards[stream] : names[stream];
 }
 
 /* ---- The store ---- */
@@ -179,9 +184,10 @@ static void fill_stream(struct bits *b, struct wal_stream *st, unsigned stream)
 	append(b, st, stream, 9, RANDOM);
 }
 
-static struct wal_options make_options(void)
+static struct wal_options make_options(const struct bits *b)
 {
-	return (struct wal_options){ .compression = WAL_COMPRESSION_LZ4, .min_compression_size = 64, .segment_size = 4096, .read_buffer = 4096 };
+	return (struct wal_options){ .compression = WAL_COMPRESSION_LZ4, .min_compression_size = 64, .segment_size = 4096, .read_buffer = 4096,
+				     .shards = b->kind == SHARDED ? STREAMS : 0 };
 }
 
 /* Of the active segment, or of all. */
@@ -189,10 +195,10 @@ static void remove_sidecars(struct bits *b, unsigned stream)
 {
 	struct sys *sys = &b->good.sys;
 	int root = sys->openat(sys, AT_FDCWD, STORE, O_RDONLY | O_DIRECTORY, 0);
-	int dir = sys->openat(sys, root, stream_names[stream], O_RDONLY | O_DIRECTORY, 0);
+	int dir = sys->openat(sys, root, stream_name(b, stream), O_RDONLY | O_DIRECTORY, 0);
 	char name[NAME_SEGMENT_MAX];
 
-	for (uint64_t id = b->kind == BARE ? 0 : b->active[stream]; b->kind != CLOSED && id <= b->active[stream]; id++) {
+	for (uint64_t id = b->kind == BARE ? 0 : b->active[stream]; b->kind != CLOSED && b->kind != SHARDED && id <= b->active[stream]; id++) {
 		int result = sys->unlinkat(sys, dir, name_meta(name, id), 0);
 
 		assert_true(result == 0 || (result == -ENOENT && id < b->active[stream]));
@@ -215,14 +221,14 @@ static void make_checkpoint(struct bits *b, struct wal_store *store, unsigned nu
 
 static void build(struct bits *b)
 {
-	struct wal_options opts = make_options();
+	struct wal_options opts = make_options(b);
 	struct wal_store *store;
 	struct wal_stream *st;
 
 	assert_int_equal(store_open(&b->good.sys, STORE, &opts, &store, NULL), 0);
 	make_checkpoint(b, store, 0);
 	for (unsigned s = 0; s < STREAMS; s++) {
-		assert_int_equal(wal_stream_open(store, stream_names[s], WAL_CREATE, &st, NULL), 0);
+		assert_int_equal(wal_stream_open(store, stream_name(b, s), WAL_CREATE, &st, NULL), 0);
 		if (s == 0) {
 			fill_stream(b, st, s);
 		} else {
@@ -380,7 +386,7 @@ static bool check_losses(struct bits *b, unsigned stream, const struct toll *tol
 
 	if (next != b->count[stream]) {
 		if (!own || !toll->last_frame || next != toll->first)
-			return violated(b, "stream '%s' has %" PRIu64 " entries, not %" PRIu64, stream_names[stream], next, b->count[stream]);
+			return violated(b, "stream '%s' has %" PRIu64 " entries, not %" PRIu64, stream_name(b, stream), next, b->count[stream]);
 		b->cut++;
 		loss = true;
 	}
@@ -389,7 +395,7 @@ static bool check_losses(struct bits *b, unsigned stream, const struct toll *tol
 			continue;
 		loss = true;
 		if (!own || id < toll->first || id >= toll->end)
-			return violated(b, "entry %" PRIu64 " of '%s' can't be read", id, stream_names[stream]);
+			return violated(b, "entry %" PRIu64 " of '%s' can't be read", id, stream_name(b, stream));
 	}
 	b->with_loss += loss;
 	return true;
@@ -402,13 +408,13 @@ static bool check_stream(struct bits *b, struct wal_store *store, unsigned strea
 	struct wal_stream *st;
 	bool any = toll->any && toll->stream == (int)stream;
 	uint64_t next, id;
-	int result = wal_stream_open(store, stream_names[stream], 0, &st, NULL);
+	int result = wal_stream_open(store, stream_name(b, stream), 0, &st, NULL);
 
 	if (result != 0)
-		return any || violated(b, "stream '%s' is gone: %s", stream_names[stream], wal_strerror(result));
+		return any || violated(b, "stream '%s' is gone: %s", stream_name(b, stream), wal_strerror(result));
 	result = wal_stream_stat(st, &stat);
 	if (result != 0 && !any)
-		violated(b, "stream '%s' has no figures: %s", stream_names[stream], wal_strerror(result));
+		violated(b, "stream '%s' has no figures: %s", stream_name(b, stream), wal_strerror(result));
 	wal_stream_bounds(st, NULL, &next, NULL);
 	b->read_only += stat.health != WAL_HEALTHY;
 	bool good;
@@ -424,7 +430,7 @@ static bool check_stream(struct bits *b, struct wal_store *store, unsigned strea
 	if (good && stat.health == WAL_HEALTHY && !wal_store_options(store)->ro && random_below(&b->random, 4) == 0 && !any) {
 		result = wal_stream_append(st, "more", 4, 0, &id);
 		if (result != 0 || id != next)
-			good = violated(b, "appending to '%s': %s, id %" PRIu64, stream_names[stream], wal_strerror(result), id);
+			good = violated(b, "appending to '%s': %s, id %" PRIu64, stream_name(b, stream), wal_strerror(result), id);
 	}
 	wal_stream_close(st);
 	return good;
@@ -438,9 +444,11 @@ static bool check_checkpoint(struct bits *b, struct wal_store *store, unsigned n
 
 	if (result != 0)
 		return violated(b, "checkpoint %u is listed and does not load: %s", number, wal_strerror(result));
-	bool good = c->cut_count == number;
-	for (unsigned s = 0; s < number && good; s++)
-		good = strcmp(c->cuts[s].stream, stream_names[s]) == 0 && c->cuts[s].next_id == b->cuts[number][s];
+	/* Shards are there from the beginning on. */
+	size_t known = b->kind == SHARDED ? STREAMS : number;
+	bool good = c->cut_count == known;
+	for (unsigned s = 0; s < known && good; s++)
+		good = strcmp(c->cuts[s].stream, stream_name(b, s)) == 0 && c->cuts[s].next_id == b->cuts[number][s];
 	free(c);
 	return good || violated(b, "checkpoint %u is there and is not as it was made", number);
 }
@@ -512,7 +520,7 @@ static bool check_checkpoints_go_on(struct bits *b, struct wal_store *store)
 /* Opens sim->disk as it is and reads all of it. */
 static bool check_disk(struct bits *b, const struct toll *toll)
 {
-	struct wal_options opts = make_options();
+	struct wal_options opts = make_options(b);
 	struct wal_error err = { 0 };
 	struct wal_store *store;
 
@@ -643,7 +651,7 @@ static void flip_bits_of(struct bits *b, int stream, const char *name, unsigned 
 
 			memfs_copy(&b->good, &b->disk);
 			b->disk.nodes[number].data[at] ^= (uint8_t)(1u << bit);
-			try_disk(b, &toll, "%s%s/%s, byte %zu, bit %u", kind_names[b->kind], stream < 0 ? "" : stream_names[stream], name, at, bit);
+			try_disk(b, &toll, "%s%s/%s, byte %zu, bit %u", kind_names[b->kind], stream < 0 ? "" : stream_name(b, stream), name, at, bit);
 		}
 	}
 	if (stream < 0)
@@ -652,7 +660,7 @@ static void flip_bits_of(struct bits *b, int stream, const char *name, unsigned 
 	else
 		print_message("# %s%s/%s: %" PRIu64 " flips: %" PRIu64 " cost entries of their frame, %" PRIu64 " left the stream read-only, %" PRIu64
 		      " cut the last frame off, %" PRIu64 " violations\n",
-		      kind_names[b->kind], stream < 0 ? "" : stream_names[stream], name, b->flips - flips, b->with_loss - loss, b->read_only - read_only, b->cut - cut,
+		      kind_names[b->kind], stream < 0 ? "" : stream_name(b, stream), name, b->flips - flips, b->with_loss - loss, b->read_only - read_only, b->cut - cut,
 		      b->violations - violations);
 }
 
@@ -663,7 +671,7 @@ static void for_files(struct bits *b, void (*visit)(struct bits *, int stream, c
 
 	for (size_t i = 0; i < dir->name_count; i++) {
 		const struct memfs_node *node = &b->good.nodes[dir->names[i].node];
-		int stream = strcmp(dir->names[i].name, stream_names[0]) == 0 ? 0 : 1;
+		int stream = strcmp(dir->names[i].name, stream_name(b, 0)) == 0 ? 0 : 1;
 
 		if (!node->dir)
 			visit(b, -1, dir->names[i].name, dir->names[i].node);
@@ -717,6 +725,24 @@ static void every_bit_of_a_store_after_a_crash(void **state)
 	with_store(CRASHED, flip_contents);
 }
 
+static void flip_root(struct bits *b)
+{
+	int root = memfs_lookup(&b->good, MEMFS_ROOT, STORE_NAME);
+	const struct memfs_node *dir = &b->good.nodes[root];
+
+	for (size_t i = 0; i < dir->name_count; i++) {
+		if (!b->good.nodes[dir->names[i].node].dir)
+			flip_bits_of(b, -1, dir->names[i].name, dir->names[i].node);
+	}
+}
+
+/* Whose checkpoints are written in another way. */
+static void every_bit_of_the_root_of_a_sharded_store(void **state)
+{
+	(void)state;
+	with_store(SHARDED, flip_root);
+}
+
 static void every_bit_of_a_store_without_sidecars(void **state)
 {
 	(void)state;
@@ -730,7 +756,7 @@ static bool rename_in(struct bits *b, int stream, const char *name, const char *
 {
 	struct sys *sys = &b->disk.sys;
 	int root = sys->openat(sys, AT_FDCWD, STORE, O_RDONLY | O_DIRECTORY, 0);
-	int dir = sys->openat(sys, root, stream < 0 ? "." : stream_names[stream], O_RDONLY | O_DIRECTORY, 0);
+	int dir = sys->openat(sys, root, stream < 0 ? "." : stream_name(b, stream), O_RDONLY | O_DIRECTORY, 0);
 	struct stat sb;
 	bool can = strlen(other) == strlen(name) && !strchr(other, '/') && sys->fstatat(sys, dir, other, &sb) == -ENOENT;
 
@@ -753,7 +779,7 @@ static void flip_bits_of_name(struct bits *b, int stream, const char *name, unsi
 		other[bit / 8] ^= (char)(1u << bit % 8);
 		memfs_copy(&b->good, &b->disk);
 		if (rename_in(b, stream, name, other))
-			try_disk(b, &toll, "%s/%s named %s", stream < 0 ? "" : stream_names[stream], name, other);
+			try_disk(b, &toll, "%s/%s named %s", stream < 0 ? "" : stream_name(b, stream), name, other);
 	}
 }
 
@@ -775,6 +801,7 @@ int main(void)
 		cmocka_unit_test(every_bit_of_a_closed_store),
 		cmocka_unit_test(every_bit_of_a_store_after_a_crash),
 		cmocka_unit_test(every_bit_of_a_store_without_sidecars),
+		cmocka_unit_test(every_bit_of_the_root_of_a_sharded_store),
 		cmocka_unit_test(every_bit_of_every_name),
 	};
 

@@ -541,6 +541,9 @@ static void step(struct workload *w, unsigned slot, char what)
 	case 'p':
 		do_prune(w, slot, false);
 		break;
+	case 'q':
+		do_prune_amid(w, slot);
+		break;
 	case 'n':
 		do_checkpoint_amid(w, slot);
 		break;
@@ -589,8 +592,8 @@ void workload_make_script(struct random *random, enum script_kind kind, char *sc
 {
 	static const char *const letters[] = {
 		"aaaaaaaaaaaaaaaAAbbbBttdddmmmssSrrrok0123",
-		"aaaaaaaaAbbBtdmmsrrrrokpppPPCCCMEnnRRQff0123",
-		"aaaaaaaAbbtdmmsrrrokppPCCCMEnnRQffyyyy0123",
+		"aaaaaaaaAbbBtdmmsrrrrokpppPPqqCCCMEnnRRQff0123",
+		"aaaaaaaAbbtdmmsrrrokppPqCCCMEnnRQffyyyy0123",
 	};
 
 	for (size_t i = 0; i < length; i++)

@@ -16,7 +16,7 @@
  *	p P		prune about half of the stream; rotate and prune all of it
  *	C M E		make a checkpoint: with a new id if there is one, moved, exclusively
  *	L		make or move one with a large id
- *	n		m with a checkpoint in the middle of it
+ *	n q		m with a checkpoint, with a prune in the middle of it
  *	R Q		remove a checkpoint, compact
  *	f		prune every stream to a checkpoint
  *	y		a batch over all shards

@@ -51,6 +51,21 @@ void do_prune(struct workload *w, unsigned slot, bool all)
 		      before, s->first, slot_next(s));
 }
 
+void do_prune_amid(struct workload *w, unsigned slot)
+{
+	struct slot *s = &w->slots[slot];
+	uint64_t limit = slot_next(s);
+	struct submission all;
+
+	submit_many(w, slot, &all);
+	note(w, NOTE_PRUNING, slot, limit);
+	int result = wal_stream_prune(s->stream, limit, NULL);
+	await_many(w, slot, &all);
+	if (result < 0)
+		wrong(w, "stream %u: cannot prune it amid appends: %s", slot, wal_strerror(result));
+	note_pruned(w, slot, limit);
+}
+
 /* ---- Checkpoints ---- */
 
 static struct cut_version *new_version(struct workload *w, unsigned id)

@@ -42,6 +42,8 @@ void await_many(struct workload *w, unsigned slot, struct submission *all);
 /* The store has just the checkpoints that it must have. */
 void expect_cuts(struct workload *w);
 void do_prune(struct workload *w, unsigned slot, bool all);
+/* While appends are under way. */
+void do_prune_amid(struct workload *w, unsigned slot);
 void do_checkpoint_amid(struct workload *w, unsigned slot);
 /* A step that is about no one stream. */
 void step_all(struct workload *w, char what);

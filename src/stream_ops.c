@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ops: lists of them, and how they end. */
+#include <stdlib.h>
+
+#include "cleanup.h"
+#include "stream_impl.h"
+
+/* ---- Lists of ops ---- */
+
+void op_list_init(struct op_list *list)
+{
+	list->head = NULL;
+	list->tail = &list->head;
+}
+
+void op_list_push(struct op_list *list, struct wal_op *op)
+{
+	op->internal.next = NULL;
+	*list->tail = op;
+	list->tail = &op->internal.next;
+}
+
+struct wal_op *op_list_pop(struct op_list *list)
+{
+	struct wal_op *op = list->head;
+
+	if (op) {
+		list->head = op->internal.next;
+		if (!list->head)
+			list->tail = &list->head;
+	}
+	return op;
+}
+
+/* ---- The ends of an op ---- */
+
+/* Marks ops whose submitter waits; it is woken instead of called. */
+void stream_op_wakes(struct wal_op *op)
+{
+	(void)op;
+}
+
+void stream_op_finish(struct wal_stream *st, struct wal_op *op, int result)
+{
+	op->result = result;
+	if (result < 0 && !op_is_sync(op))
+		stream_count_append_error(st, result);
+	if (op->done != stream_op_wakes) {
+		op_list_push(&st->done, op);
+		return;
+	}
+	struct waiting_op *waiting = container_of(op, struct waiting_op, op);
+	if (waiting->lead_sync) /* it will not come to it */
+		st->sync_assigned = false;
+	waiting->lead_sync = false;
+	waiting->finished = true;
+	pthread_cond_signal(&waiting->cond);
+}
+
+void op_release(struct wal_op *op)
+{
+	free(op->internal.payload);
+	op->internal.payload = NULL;
+	wal_draft_free(op->internal.draft);
+	op->internal.draft = NULL;
+}
+
+void stream_call_back(struct wal_stream *st)
+{
+	struct wal_op *op;
+
+	/* A callback may submit, and come here again: then the one below on the stack goes on, so the stack does not grow with the ops. */
+	if (st->calling_back)
+		return;
+	st->calling_back = true;
+	while ((op = op_list_pop(&st->done))) {
+		pthread_mutex_unlock(&st->lock);
+		op_release(op);
+		op->done(op);
+		stream_unref(st); /* the op's; the caller has its own */
+		pthread_mutex_lock(&st->lock);
+	}
+	st->calling_back = false;
+}

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon.h"
+#include "follow.h"
 #include "mount_opts.h"
 #include "notify.h"
 #include "ops.h"
@@ -46,6 +47,7 @@ static void before_stop(void *arg)
 	struct walfs *fs = arg;
 
 	expire_stop(&fs->expire);
+	follow_stop(fs);
 }
 
 static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *session)
@@ -61,6 +63,7 @@ static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *se
 	signal = stop_unwatch(stop);
 	notify_stopping("writing what is left");
 	expire_stop(&fs->expire); /* before the session's descriptor is closed */
+	follow_stop(fs);
 	/* While the mount is still there, so that whoever waits in close(2) or fsync(2) hears how it went. */
 	walfs_drain(fs);
 	if (error < 0 && !signal) {

@@ -120,14 +120,14 @@ a_program_builds() {
 	"$dir/append_read" "$dir/store2" | grep -qx 'appended 0'
 }
 
-# man complains of what it does not know, and of lines that do not fit.
+# man complains of what it does not know.
 manual_pages_are_clean() {
 	local page
 
 	for page in "$prefix"/share/man/man1/*.1; do
 		MANWIDTH=80 man --warnings -E UTF-8 -l "$page" >/dev/null 2>"$dir/out"
-		cat "$dir/out"
-		[ ! -s "$dir/out" ]
+		# a long page has no page breaks when it is read
+		gives 1 grep -v 'will not fit on one page' "$dir/out"
 	done
 }
 

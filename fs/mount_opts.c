@@ -22,6 +22,7 @@ enum {
 	KEY_IGNORE,
 	KEY_SYNC,
 	KEY_REMOUNT,
+	KEY_READ_MAX,
 };
 
 /* What fstab and mount(8) hand on although it is not for a filesystem, or says what is so anyway: no time in the mount depends on reading. */
@@ -36,6 +37,7 @@ static const struct fuse_opt option_table[] = {
 	FUSE_OPT_KEY("--help", KEY_HELP),
 	FUSE_OPT_KEY("-V", KEY_VERSION),
 	FUSE_OPT_KEY("--version", KEY_VERSION),
+	FUSE_OPT_KEY("max_read=", KEY_READ_MAX),
 	IGNORED("defaults"),
 	IGNORED("auto"),
 	IGNORED("noauto"),
@@ -206,6 +208,9 @@ static int process(void *data, const char *arg, int key, struct fuse_args *outar
 		return 0;
 	case KEY_REMOUNT:
 		return invalid(parse, "a mounted store takes no other options: unmount it and mount it with them; found", arg);
+	case KEY_READ_MAX:
+		parse->opts->read_max = (unsigned)strtoul(strchr(arg, '=') + 1, NULL, 10);
+		return 1; /* libfuse reads it too, and wants to be told the same */
 	case FUSE_OPT_KEY_NONOPT:
 		return set_operand(parse, arg);
 	default:

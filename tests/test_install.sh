@@ -136,11 +136,9 @@ prefix=$(find "$dir/root" -path '*/bin/walfs' -printf '%h\n' | sed 's|/bin$||')
 [ -n "$prefix" ] || finish
 check "everything is there" everything_is_there
 check "units name what is installed" units_name_what_is_installed
+# What would want systemd, man or an ordinary build is left out without them: none of these is needed otherwise.
 if command -v systemd-analyze >/dev/null; then
 	check "units are valid" units_are_valid
-else
-	number=$((number + 1))
-	echo "ok $number - units are valid # SKIP no systemd-analyze here"
 fi
 check "programs run" programs_run
 if [ -w /dev/fuse ]; then
@@ -151,14 +149,8 @@ else
 fi
 if [ -f "$build/meson-info/intro-buildoptions.json" ] && grep -q '"name": "b_sanitize", "value": "none"' "$build/meson-info/intro-buildoptions.json"; then
 	check "a program with libwal" a_program_builds
-else
-	number=$((number + 1))
-	echo "ok $number - a program with libwal # SKIP the library wants a sanitizer's flags"
 fi
 if command -v man >/dev/null; then
 	check "manual pages" manual_pages_are_clean
-else
-	number=$((number + 1))
-	echo "ok $number - manual pages # SKIP no man here"
 fi
 finish

@@ -38,6 +38,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	 */
 	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_CACHE_SYMLINKS);
 	conn->time_gran = 1;
+	if (fs->opts->read_max > 0)
+		conn->max_read = fs->opts->read_max;
 	fs->read_max = conn->max_read && conn->max_read < conn->max_write ? conn->max_read : conn->max_write;
 }
 

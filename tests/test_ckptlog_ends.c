@@ -230,7 +230,7 @@ static void damage_one(struct file *f, enum kind kind, struct tally *tally)
 	struct random r = { 100 + (uint64_t)kind };
 	uint8_t data[FILE_MAX];
 
-	for (unsigned i = 0; i < 6000; i++) {
+	for (unsigned i = 0; i < 3000; i++) {
 		unsigned record = i % RECORDS;
 
 		memcpy(data, f->data, f->size);
@@ -251,7 +251,7 @@ static void damage_two_records(struct file *f, enum kind kind, struct tally *tal
 	struct random r = { 200 + (uint64_t)kind };
 	uint8_t data[FILE_MAX];
 
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < 8000; i++) {
 		unsigned a = (unsigned)random_below(&r, RECORDS), b = (unsigned)random_below(&r, RECORDS);
 
 		memcpy(data, f->data, f->size);
@@ -273,7 +273,7 @@ static void damage_two_fields(struct file *f, enum kind kind, struct tally *tall
 	struct random r = { 300 + (uint64_t)kind };
 	uint8_t data[FILE_MAX];
 
-	for (unsigned i = 0; i < 30000; i++) {
+	for (unsigned i = 0; i < 10000; i++) {
 		unsigned record = i % RECORDS;
 
 		memcpy(data, f->data, f->size);
@@ -295,7 +295,7 @@ static void damage_many_bytes(struct file *f, enum kind kind, struct tally *tall
 	struct random r = { 400 + (uint64_t)kind };
 	uint8_t data[FILE_MAX];
 
-	for (unsigned i = 0; i < 20000; i++) {
+	for (unsigned i = 0; i < 8000; i++) {
 		unsigned record = i % RECORDS;
 		size_t begin = f->begin[record], size = f->begin[record + 1] - begin;
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@
 #include "commands.h"
 #include "dir.h"
 #include "entry.h"
+#include "follow.h"
 #include "lines.h"
 #include "lookup.h"
 #include "snapdir.h"
@@ -35,6 +37,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	 */
 	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_CACHE_SYMLINKS);
 	conn->time_gran = 1;
+	if (fs->opts->read_max > 0)
+		conn->max_read = fs->opts->read_max;
+	fs->read_max = conn->max_read && conn->max_read < conn->max_write ? conn->max_read : conn->max_write;
 }
 
 /* An NFS client can ask for a node of an earlier mount, or of none. */
@@ -149,6 +154,7 @@ static int set_attributes(const struct node *node, const struct stat *now, const
 	case NODE_ROOT:
 	case NODE_STREAM:
 	case NODE_FROM:
+	case NODE_FOLLOWS:
 	case NODE_CHECKPOINTS:
 	case NODE_SHARDS:
 		return to_set & times ? -EPERM : 0;
@@ -374,6 +380,9 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	case NODE_TEXT:
 		textfile_open(fs, &node, req, fi);
 		break;
+	case NODE_FOLLOW:
+		follow_open(fs, &node, req, fi);
+		break;
 	case NODE_CHECKPOINT:
 		checkpoint_open(fs, &node, req, fi);
 		break;
@@ -402,6 +411,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	case NODE_ROOT:
 	case NODE_STREAM:
 	case NODE_FROM:
+	case NODE_FOLLOWS:
 	case NODE_CUT:
 		dir_open(walfs_from(req), &node, req, fi);
 		break;
@@ -422,8 +432,25 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, s
 	(void)ino;
 	if (handle->ops->read)
 		handle->ops->read(handle, req, size, (uint64_t)offset);
+	else if (handle->ops->read_next)
+		handle->ops->read_next(handle, req, size, fi->flags);
 	else
 		fuse_reply_err(req, EISDIR);
+}
+
+/* ENOSYS would be for all files and for ever. */
+static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *poller)
+{
+	struct handle *handle = handle_from(fi);
+
+	(void)ino;
+	if (handle->ops->poll) {
+		handle->ops->poll(handle, req, poller);
+		return;
+	}
+	if (poller)
+		fuse_pollhandle_destroy(poller);
+	fuse_reply_poll(req, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
 }
 
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -534,5 +561,6 @@ const struct fuse_lowlevel_ops walfs_ops = {
 	.releasedir = op_release,
 	.fsyncdir = op_fsync,
 	.statfs = op_statfs,
+	.poll = op_poll,
 	.create = op_create,
 };

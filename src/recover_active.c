@@ -483,14 +483,18 @@ static int settle(struct recovery *rec)
 {
 	struct wal_stream *st = rec->st;
 	uint64_t end = rec->r.writer.at.frame_offset;
-	bool healthy = !recovery_is_read_only(rec) && st->health == WAL_HEALTHY;
+	bool writable = !recovery_is_read_only(rec);
 
-	if (rec->probe || (healthy && end == rec->durable && end == rec->size && !rec->old_bad))
+	if (rec->probe)
 		return 0;
-	if (healthy && end > rec->durable && rec->sys->fdatasync(rec->sys, rec->fd) < 0) {
+	/* Of a damaged stream too: a checkpoint covers it like any other. */
+	if (writable && rec->fd >= 0 && end > rec->durable && rec->sys->fdatasync(rec->sys, rec->fd) < 0) {
 		recovery_read_only(st, "syncing what was found after a crash failed");
-		healthy = false;
+		rec->unsynced = true;
 	}
+	bool healthy = writable && st->health == WAL_HEALTHY;
+	if (healthy && end == rec->durable && end == rec->size && !rec->old_bad)
+		return 0;
 	st->touched = healthy;
 	if (healthy && replace_meta(rec) == 0)
 		return 0;
@@ -522,7 +526,9 @@ static void take_over(struct recovery *rec)
 	st->active.first_id = rec->id;
 	st->active.end = st->active.durable_end = end;
 	st->allocated = rec->size;
-	st->next_id = st->durable_id = st->meta.at.id;
+	st->next_id = st->meta.at.id;
+	/* At least what is in sealed segments. */
+	st->durable_id = rec->unsynced ? rec->id : st->next_id;
 }
 
 static void forget_active(struct recovery *rec)
@@ -544,7 +550,7 @@ int recover_active(struct recovery *rec, uint64_t id)
 	rec->id = id;
 	rec->fd = rec->meta_fd = -1;
 	rec->size = rec->durable = rec->kept_blocks = 0;
-	rec->old_bad = false;
+	rec->old_bad = rec->unsynced = false;
 	rec->lost_end = 0;
 	int result = open_file(rec);
 	if (result == 0)

@@ -41,6 +41,7 @@ struct recovery {
 	unsigned rereads; /* of the same place, read-only */
 	uint64_t lost_end; /* the active segment's file is missing, and held the ids below */
 	uint64_t sealed_below; /* the next segment's file is there, so what comes before its id had been durable */
+	bool unsynced;	  /* what was found could not be made durable */
 	bool probe;	  /* only find where the log ends: judge nothing, change nothing */
 };
 

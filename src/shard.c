@@ -149,18 +149,26 @@ static int give_results(struct spread *spread, struct wal_keyed_entry *entries, 
 	return first_error;
 }
 
+/* None was appended. */
+static int give_error(struct wal_keyed_entry *entries, size_t count, int result)
+{
+	for (size_t i = 0; i < count; i++)
+		entries[i].result = result;
+	return result;
+}
+
 int wal_shard_append_batch(struct wal_store *store, struct wal_keyed_entry *entries, size_t count, unsigned flags)
 {
 	uint32_t shards = store->shards;
 	int result = 0;
 
 	if (shards == 0 || count == 0)
-		return -EINVAL;
+		return give_error(entries, count, -EINVAL);
 	CLEANUP_FREE struct part *parts = calloc(shards, sizeof *parts);
 	CLEANUP_FREE struct iovec *iov = calloc(count, sizeof *iov);
 	struct spread spread = { .parts = parts, .iov = iov };
 	if (!parts || !iov)
-		return -ENOMEM;
+		return give_error(entries, count, -ENOMEM);
 	pthread_mutex_init(&spread.lock, NULL);
 	pthread_cond_init(&spread.done, NULL);
 	sort_entries(&spread, entries, count, shards);
@@ -177,8 +185,7 @@ int wal_shard_append_batch(struct wal_store *store, struct wal_keyed_entry *entr
 	while (spread.pending > 0)
 		pthread_cond_wait(&spread.done, &spread.lock);
 	pthread_mutex_unlock(&spread.lock);
-	if (result == 0)
-		result = give_results(&spread, entries, count);
+	result = result == 0 ? give_results(&spread, entries, count) : give_error(entries, count, result);
 	for (uint32_t s = 0; s < shards; s++)
 		wal_stream_close(parts[s].stream);
 	pthread_cond_destroy(&spread.done);

@@ -16,6 +16,8 @@
 #include "options.h"
 #include "store_impl.h"
 
+enum { DELETE_TRIES_MAX = 3 };
+
 /* ---- The table ---- */
 
 static size_t hash_name(const char *name)
@@ -318,48 +320,66 @@ static int check_foreign(struct wal_store *store, const char *name)
 	return result;
 }
 
-/* Takes the stream out of use if it has no entries. */
-static int retire(struct wal_stream *st)
+/* Waits until the stream is at rest, and takes `writing` if it has no entries, so that it gets none. */
+static int hold_empty(struct wal_stream *st)
 {
 	LOCKED_SCOPE(&st->lock);
-	while (st->writing || st->syncing || st->pruning)
-		pthread_cond_wait(&st->turn, &st->lock);
-	if (st->deleted)
-		return -ENOENT;
-	if (st->next_id != st->segments.ids[0] || st->commits.head)
-		return -ENOTEMPTY;
-	/* One that could not be opened, or not wholly, only looks empty. */
-	if (st->health != WAL_HEALTHY)
-		return -EIO;
-	st->deleted = true;
-	pthread_cond_broadcast(&st->changed);
-	stream_end_watches(st, -ENOENT);
-	stream_call_back(st);
-	return 0;
+	int result = 0;
+
+	do {
+		if (st->deleted)
+			result = -ENOENT;
+		else if (st->next_id != st->segments.ids[0] || st->commits.head)
+			result = -ENOTEMPTY;
+		/* One that could not be opened, or not wholly, only looks empty. */
+		else if (st->health != WAL_HEALTHY)
+			result = -EIO;
+		else if (!st->writing && !st->syncing && !st->pruning)
+			break;
+		else
+			pthread_cond_wait(&st->turn, &st->lock);
+	} while (result == 0);
+	if (result == 0)
+		st->writing = true;
+	return result;
 }
 
-static void bring_back(struct wal_stream *st)
+/* Appends that came meanwhile fail if it is `deleted`, or go on; call_back() is to follow. */
+static void let_go(struct wal_stream *st, bool deleted)
 {
 	LOCKED_SCOPE(&st->lock);
-	st->deleted = false;
+	if (deleted) {
+		st->deleted = true;
+		pthread_cond_broadcast(&st->changed);
+		stream_end_watches(st, -ENOENT);
+	}
+	stream_give_writing(st);
+}
+
+/* Once no lock of the store's is held. */
+static void call_back(struct wal_stream *st)
+{
+	LOCKED_SCOPE(&st->lock);
+	stream_call_back(st);
 }
 
 /* Caller holds store->change_lock. */
 static int delete_stream(struct wal_store *store, struct wal_stream *st)
 {
-	int result = check_foreign(store, st->name);
+	int result = hold_empty(st);
 
-	if (result == 0)
-		result = retire(st);
 	if (result < 0)
 		return result;
-	result = ckptlog_forget_stream(store->checkpoints, st->name);
-	if (result < 0) {
-		bring_back(st);
+	result = check_foreign(store, st->name);
+	if (result == 0)
+		result = ckptlog_forget_stream(store->checkpoints, st->name);
+	let_go(st, result == 0);
+	if (result < 0)
 		return result;
-	}
 	segcache_forget(store->engine.segcache, st->key, st->active.first_id);
-	result = delete_files(store, st->name);
+	/* A sync that has just ended may have made the sidecar again. */
+	for (unsigned tries = 0; tries == 0 || (result == -ENOTEMPTY && tries < DELETE_TRIES_MAX); tries++)
+		result = delete_files(store, st->name);
 	if (result < 0)
 		log_write(&store->engine.env.log, WAL_LOG_ERROR, "stream '%s' is not deleted wholly: %s", st->name, wal_strerror(result));
 	remove_stream(store, st);
@@ -370,11 +390,12 @@ int wal_stream_delete(struct wal_store *store, const char *name)
 {
 	if (store->engine.env.opts.ro)
 		return -EROFS;
-	LOCKED_SCOPE(&store->change_lock);
+	pthread_mutex_lock(&store->change_lock);
 	struct wal_stream *st = store_get_stream(store, name);
-	if (!st)
-		return -ENOENT;
-	int result = store->shards > 0 ? -EPERM : delete_stream(store, st);
+	int result = !st ? -ENOENT : store->shards > 0 ? -EPERM : delete_stream(store, st);
+	pthread_mutex_unlock(&store->change_lock);
+	if (st)
+		call_back(st);
 	wal_stream_close(st);
 	return result;
 }

@@ -114,6 +114,7 @@ void stream_end_watches(struct wal_stream *st, int result)
 void wal_stream_watch(struct wal_stream *st, uint64_t id, struct wal_op *op)
 {
 	memset(&op->internal, 0, sizeof op->internal);
+	op->count = 0; /* it appends nothing */
 	/* The last of all ids is never given out: see NEXT_ID_MAX in stream_append.c. */
 	op->internal.end_id = id < UINT64_MAX ? id : UINT64_MAX - 1;
 	stream_ref(st); /* the op's */
@@ -123,6 +124,8 @@ void wal_stream_watch(struct wal_stream *st, uint64_t id, struct wal_op *op)
 		stream_op_finish(st, op, -ENOENT);
 	else if (id < atomic_load_explicit(&st->pub_next, memory_order_relaxed))
 		stream_op_finish(st, op, 0);
+	else if (st->health != WAL_HEALTHY && !st->engine->env.opts.ro)
+		stream_op_finish(st, op, -EIO);
 	else
 		op_list_push(&st->watches, op);
 	stream_call_back(st);
@@ -212,6 +215,12 @@ bool stream_has_segment(struct wal_stream *st, uint64_t first_id)
 	return index >= 0 && st->segments.ids[index] == first_id;
 }
 
+static bool stream_is_deleted(struct wal_stream *st)
+{
+	LOCKED_SCOPE(&st->lock);
+	return st->deleted;
+}
+
 int stream_pin_active(struct wal_stream *st, struct segment **ret_segment)
 {
 	struct segcache *cache = st->engine->segcache;
@@ -223,6 +232,8 @@ int stream_pin_active(struct wal_stream *st, struct segment **ret_segment)
 		struct segcache_request rq = stream_segment_request(st, st->segments.count - 1);
 		pthread_mutex_unlock(&st->lock);
 		int result = segcache_get(cache, &rq, &segment);
+		if (result == -ENOENT && stream_is_deleted(st))
+			return result;
 		if (result == -ENOENT && stream_has_segment(st, rq.first_id))
 			return stream_missing(st, rq.first_id);
 		if (result == -ENOENT)

@@ -157,7 +157,8 @@ static void drain(struct wal_stream *st, bool may_block)
 		if (op_is_sync(op)) {
 			op_list_pop(&st->queue);
 			op->internal.end_id = st->next_id;
-			if (st->health == WAL_STOPPED) {
+			/* Nobody syncs a stream that is not healthy. */
+			if (st->health == WAL_STOPPED || (st->health != WAL_HEALTHY && st->durable_id < st->next_id)) {
 				stream_op_finish(st, op, -EIO);
 			} else {
 				op_list_push(&st->syncs, op);

@@ -58,6 +58,10 @@ int stream_complete_sums(struct wal_stream *st)
 		pthread_mutex_unlock(&st->lock);
 		result = sealed_bytes(st, id, &bytes);
 		pthread_mutex_lock(&st->lock);
+		if (result == WAL_PRUNED) { /* just now */
+			result = 0;
+			continue;
+		}
 		/* Another thread may have been at it as well, or a prune. */
 		if (result == 0 && st->sums_count == known && known < st->segments.count && st->segments.ids[known - 1] == id)
 			result = sums_push(st, st->sums[known - 1] + bytes);
@@ -95,7 +99,8 @@ static int extent_of(struct wal_stream *st, uint64_t id, uint64_t *ret_begin, ui
 	return result;
 }
 
-int wal_stream_offset_of(struct wal_stream *st, uint64_t id, uint64_t *ret_offset)
+/* WAL_PRUNED also if it was only in the way that something else was. */
+static int offset_of(struct wal_stream *st, uint64_t id, uint64_t *ret_offset)
 {
 	uint64_t first, next, begin, end;
 
@@ -117,6 +122,16 @@ int wal_stream_offset_of(struct wal_stream *st, uint64_t id, uint64_t *ret_offse
 	int result = extent_of(st, id < next ? id : next - 1, &begin, &end);
 	if (result == 0)
 		*ret_offset = id < next ? begin : end;
+	return result;
+}
+
+int wal_stream_offset_of(struct wal_stream *st, uint64_t id, uint64_t *ret_offset)
+{
+	int result;
+
+	do {
+		result = offset_of(st, id, ret_offset);
+	} while (result == WAL_PRUNED && id >= atomic_load_explicit(&st->pub_first, memory_order_acquire));
 	return result;
 }
 

@@ -247,7 +247,7 @@ damaged_entry() {
 damaged_stream() {
 	# Entries that later ones vouch for, in the active segment: the stream takes no appends.
 	ctl 0 init worse || return 1
-	for i in 0 1 2; do echo $i | ctl 0 append --create worse s || return 1; done
+	for i in 0 1 2; do echo "$i" | ctl 0 append --create worse s || return 1; done
 	echo good | ctl 0 append --create worse other
 	printf 'X' | dd of=worse/s/00000000000000000000.wal bs=1 seek=36 conv=notrunc status=none
 	rm worse/s/*.meta
@@ -271,7 +271,7 @@ held_by_another() {
 	ctl 3 append st s /dev/null && complained "walctl: st: open by pid $holder (" && ctl 3 rotate st s && ctl 3 sync st && ctl 0 init st && ctl 0 ls st &&
 		ctl 0 cat st digits 3 && said 3 && found=0
 	let_go
-	return $found
+	return "$found"
 }
 
 mounted() {

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2086 # what is not quoted has no blanks
 #
 # walctl verify and repair: what they print, their exit codes, and on a mounted store: test_walctl_check.sh WALCTL [WALFS]. TAP output. Needs bash and python3.
 . "$(dirname "$0")/lib/walctl_common.sh"

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2086 # what is not quoted has no blanks
 #
 # walctl checkpoint, prune, route, init --shards and append --key: test_walctl_checkpoint.sh WALCTL [WALFS].
 . "$(dirname "$0")/lib/walctl_common.sh"
@@ -76,6 +77,7 @@ roundtrip() {
 		[ "$(head -n 1 out)" = "checkpoint $2" ] && ctl 0 checkpoint create st -- "$2" && ctl 0 checkpoint rm st -- "$2" && names
 }
 
+# shellcheck disable=SC1003 # a backslash is meant
 ids_of_any_bytes() {
 	make st && roundtrip plain plain 706c61696e && roundtrip 'a/b' 'a%2Fb' 612f62 && roundtrip '%00%01%02%ff' '%00%01%02%FF' 000102ff &&
 		roundtrip $'new\nline' 'new%0Aline' 6e65770a6c696e65 && roundtrip .hidden %2Ehidden 2e68696464656e && roundtrip a.b a.b 612e62 &&

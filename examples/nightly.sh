@@ -33,5 +33,6 @@ fi
 
 # Sealed tonight, the segments can go a week from now, however little is appended.
 for stream in "$mount"/*/; do
+	[ -d "$stream" ] || continue # there is none at all
 	echo >"$stream/.rotate"
 done

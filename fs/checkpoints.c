@@ -399,7 +399,7 @@ int checkpoints_stat(struct walfs *fs, const struct node *node, struct stat *st)
 	case NODE_HEAD:
 		return stat_head(fs, st);
 	default:
-		st->st_mode = S_IFDIR | 0755;
+		st->st_mode = S_IFDIR | 0777;
 		st->st_nlink = 2;
 		st->st_size = 4096;
 		pthread_mutex_lock(&fs->checkpoints->lock);

@@ -10,6 +10,9 @@
 #include "control.h"
 #include "expire.h"
 
+/* Of a command, in the log: the line has to hold the reason too. */
+enum { SHOWN_BYTES_MAX = 64 };
+
 static void answer(void *arg, int result)
 {
 	control_answer(arg, result);
@@ -18,9 +21,11 @@ static void answer(void *arg, int result)
 static void complain(struct control_write *write, const char *command, int result, const char *why)
 {
 	struct handle *handle = write->handle;
+	bool cut = write->size > SHOWN_BYTES_MAX || strlen(write->text) < write->size;
 
-	report_line(handle->fs->report, WAL_LOG_ERROR, "%s%s%s: '%s' to '%s': %s", handle->slot ? "stream '" : "checkpoints",
-		    handle->slot ? handle->slot->name : "", handle->slot ? "'" : "", write->text, command, why ? why : wal_strerror(result));
+	report_line(handle->fs->report, WAL_LOG_ERROR, "%s%s%s: '%.*s%s' to '%s': %s", handle->slot ? "stream '" : "checkpoints",
+		    handle->slot ? handle->slot->name : "", handle->slot ? "'" : "", SHOWN_BYTES_MAX, write->text, cut ? "..." : "", command,
+		    why ? why : wal_strerror(result));
 }
 
 /* ---- Streams ---- */
@@ -34,20 +39,26 @@ static void rotate_run(struct control_write *write)
 	control_answer(write, r);
 }
 
-/* "next", or digits. */
-static int parse_prune_id(struct control_write *write, uint64_t *ret_id)
+/* "next", or digits. More than the stream has ids is a slip that would cost all of them. NULL, or what is wrong. */
+static const char *parse_prune_id(struct control_write *write, uint64_t *ret_id)
 {
-	if (!strcmp(write->text, "next")) {
-		wal_stream_bounds(write->handle->slot->stream, NULL, ret_id, NULL);
-		return 0;
-	}
-	return write->size == strlen(write->text) && entry_parse_id(write->text, ret_id) ? 0 : -EINVAL;
+	uint64_t next;
+
+	wal_stream_bounds(write->handle->slot->stream, NULL, &next, NULL);
+	if (write->size != strlen(write->text))
+		return "not an id, nor 'next'";
+	if (!strcmp(write->text, "next"))
+		*ret_id = next;
+	else if (!entry_parse_id(write->text, ret_id))
+		return "not an id, nor 'next'";
+	return *ret_id > next ? "beyond the next id" : NULL;
 }
 
 static void stream_prune_run(struct control_write *write)
 {
 	struct slot *slot = write->handle->slot;
 	struct expire_job *job;
+	const char *fault;
 	uint64_t id;
 	int r;
 
@@ -55,10 +66,10 @@ static void stream_prune_run(struct control_write *write)
 		control_answer(write, 0);
 		return;
 	}
-	r = parse_prune_id(write, &id);
-	if (r) {
-		complain(write, ".prune", r, "not an id, nor 'next'");
-		control_answer(write, r);
+	fault = parse_prune_id(write, &id);
+	if (fault) {
+		complain(write, ".prune", -EINVAL, fault);
+		control_answer(write, -EINVAL);
 		return;
 	}
 	job = expire_job_new(1);

@@ -102,6 +102,6 @@ void control_open(struct walfs *fs, const struct node *node, void (*run)(struct 
 
 void control_stat(struct stat *st)
 {
-	st->st_mode = S_IFREG | 0200;
+	st->st_mode = S_IFREG | 0222;
 	namespace_set_times(st, NAMESPACE_TIME_NS);
 }

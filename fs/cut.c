@@ -17,7 +17,7 @@ static int enter(struct cuts *cuts, const void *id, size_t id_size, struct wal_c
 {
 	struct cut *cut, *found = NULL;
 
-	for (cut = cuts->cuts; cut; cut = cut->next) {
+	for (cut = *cut_bucket(cuts, id, id_size); cut; cut = cut->next) {
 		if (cut->gone || cut->id_size != id_size || memcmp(cut->id, id, id_size))
 			continue;
 		if (checkpoint && checkpoint->time_ns == cut->time_ns)
@@ -47,8 +47,8 @@ static int enter(struct cuts *cuts, const void *id, size_t id_size, struct wal_c
 	cut->time_ns = checkpoint->time_ns;
 	cut->id_size = id_size;
 	memcpy(cut->id, id, id_size);
-	cut->next = cuts->cuts;
-	cuts->cuts = cut;
+	cut->next = *cut_bucket(cuts, id, id_size);
+	*cut_bucket(cuts, id, id_size) = cut;
 	*ret_cut = cut;
 	return 0;
 }
@@ -56,7 +56,7 @@ static int enter(struct cuts *cuts, const void *id, size_t id_size, struct wal_c
 /* Caller holds cuts->lock. */
 static struct cut *find_current(struct cuts *cuts, const void *id, size_t id_size, uint64_t version)
 {
-	struct cut *cut = cuts->cuts;
+	struct cut *cut = *cut_bucket(cuts, id, id_size);
 
 	while (cut && (cut->gone || cut->version != version || cut->id_size != id_size || memcmp(cut->id, id, id_size)))
 		cut = cut->next;

@@ -4,6 +4,7 @@
 #define WALFS_CUT_IMPL_H
 
 #include "cut.h"
+#include "fnv.h"
 
 struct cut {
 	struct cut *next;
@@ -22,16 +23,24 @@ struct place_in_table {
 	uint32_t generation; /* how many slots were here before */
 };
 
+enum { CUT_BUCKETS = 1024 };
+
 struct cuts {
 	pthread_mutex_t lock;
 
 	/* protected by lock */
-	struct cut *cuts;
+	struct cut *cuts[CUT_BUCKETS]; /* by id */
 	struct place_in_table *table;
 	uint32_t count, room;
 	uint32_t free; /* index + 1 */
 	struct slot **buckets; /* by ino_base; as many as room, a power of two */
 };
+
+/* Caller holds cuts->lock. */
+static inline struct cut **cut_bucket(struct cuts *cuts, const void *id, size_t id_size)
+{
+	return &cuts->cuts[fnv1a(id, id_size) % CUT_BUCKETS];
+}
 
 /* ---- cut_slots.c. The caller holds cuts->lock ---- */
 

@@ -26,12 +26,14 @@ void cuts_free(struct walfs *fs)
 			slot_put(fs, cuts->table[i].slot->live);
 		free(cuts->table[i].slot);
 	}
-	while (cuts->cuts) {
-		struct cut *cut = cuts->cuts;
+	for (size_t i = 0; i < CUT_BUCKETS; i++) {
+		while (cuts->cuts[i]) {
+			struct cut *cut = cuts->cuts[i];
 
-		cuts->cuts = cut->next;
-		free(cut->checkpoint);
-		free(cut);
+			cuts->cuts[i] = cut->next;
+			free(cut->checkpoint);
+			free(cut);
+		}
 	}
 	free(cuts->table);
 	free(cuts->buckets);
@@ -128,7 +130,7 @@ int cut_slot_add(struct cuts *cuts, struct cut *cut, struct slot *live, uint64_t
 
 void cut_drop_unused(struct cuts *cuts, struct cut *cut)
 {
-	struct cut **link = &cuts->cuts;
+	struct cut **link = cut_bucket(cuts, cut->id, cut->id_size);
 
 	if (cut->slots)
 		return;

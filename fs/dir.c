@@ -45,7 +45,7 @@ static uint64_t parent_ino(const struct dir *dir)
 {
 	const struct slot *slot = dir->handle.slot;
 
-	if (dir->node.kind == NODE_FROM)
+	if (dir->node.kind == NODE_FROM || dir->node.kind == NODE_FOLLOWS)
 		return node_ino(&(struct node){ .kind = NODE_STREAM }, slot->ino_base);
 	if (dir->node.kind == NODE_CUT)
 		return node_ino(&(struct node){ .kind = NODE_AT }, 0);
@@ -163,7 +163,7 @@ static void list(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 		list_stream(dir, chunk, cookie);
 		break;
 	default:
-		break; /* `.from` has a name for every id, and lists none */
+		break; /* `.from` and `.follow` have a name for every id, and list none */
 	}
 }
 
@@ -218,7 +218,7 @@ void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct 
 		fuse_reply_err(req, walfs_errno(r));
 		return;
 	}
-	if (node->kind == NODE_CUT)
+	if (slot && slot->cut)
 		r = cut_check(fs, slot);
 	if (r == 0 && !(dir = calloc(1, sizeof(*dir))))
 		r = -ENOMEM;

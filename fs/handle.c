@@ -61,6 +61,7 @@ const char *handle_kind_name(enum handle_kind kind)
 		[HANDLE_LINES] = "lines",
 		[HANDLE_BATCH] = "batch",
 		[HANDLE_LOG] = "log",
+		[HANDLE_FOLLOW] = "follow",
 		[HANDLE_DIRECTORY] = "directory",
 		[HANDLE_CHECKPOINT] = "checkpoint",
 		[HANDLE_CONTROL] = "control",

@@ -19,6 +19,7 @@ enum handle_kind {
 	HANDLE_LINES,
 	HANDLE_BATCH,
 	HANDLE_LOG, /* `.from/ID` too */
+	HANDLE_FOLLOW,
 	HANDLE_DIRECTORY,
 	HANDLE_CHECKPOINT,
 	HANDLE_CONTROL,
@@ -33,6 +34,10 @@ enum handle_kind {
 struct handle_ops {
 	enum handle_kind kind;
 	void (*read)(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset);
+	/* Instead of it, for what has no offsets: `flags` are those that the file has now. */
+	void (*read_next)(struct handle *handle, fuse_req_t req, size_t size, int flags);
+	/* Answers what is ready now, and may notify `poller` (may be NULL), which is its own. NULL: always ready. */
+	void (*poll)(struct handle *handle, fuse_req_t req, struct fuse_pollhandle *poller);
 	void (*write)(struct handle *handle, fuse_req_t req, const char *data, size_t size, uint64_t offset,
 		      const struct fuse_file_info *fi);
 	void (*flush)(struct handle *handle, fuse_req_t req, uint64_t lock_owner);

@@ -18,19 +18,21 @@ enum {
 	CLASS_LOG = 4,
 	CLASS_TEXT = 5,
 	CLASS_LINES = 6,
+	CLASS_FOLLOW = 7,
 };
 
 /* Bits 63-61 are 001. */
 #define CHECKPOINT_INO_MIN (UINT64_C(1) << 61)
 #define CHECKPOINT_INO_MAX ((UINT64_C(1) << 62) - 1)
 
-/* Where the inode numbers of texts are, from those of entries. */
+/* Where the inode numbers of texts and of what follows are, from those of entries. */
 #define TEXT_INO_FLIP (UINT64_C(1) << 61)
+#define FOLLOW_INO_FLIP (UINT64_C(1) << 60)
 
 static_assert(sizeof(fuse_ino_t) == 8, "node ids are 64 bits wide");
 static_assert(CLASS_SHIFT + 3 == 64, "class, slot and number fill a node id");
 static_assert(NODE_ROOT == FUSE_ROOT_ID, "the root packs to FUSE_ROOT_ID");
-static_assert((uint64_t)NODE_LINES < NODE_INO_ENTRY, "the inode numbers of kinds end before those of entries");
+static_assert((uint64_t)NODE_FOLLOW < NODE_INO_ENTRY, "the inode numbers of kinds end before those of entries");
 
 static uint64_t class_of(enum node_kind kind)
 {
@@ -47,6 +49,8 @@ static uint64_t class_of(enum node_kind kind)
 		return CLASS_TEXT;
 	case NODE_LINES:
 		return CLASS_LINES;
+	case NODE_FOLLOW:
+		return CLASS_FOLLOW;
 	default:
 		return CLASS_KIND;
 	}
@@ -130,6 +134,9 @@ bool node_unpack(uint64_t ino, struct node *ret_node)
 	case CLASS_LINES:
 		node.kind = NODE_LINES;
 		break;
+	case CLASS_FOLLOW:
+		node.kind = NODE_FOLLOW;
+		break;
 	default:
 		return false;
 	}
@@ -177,6 +184,8 @@ uint64_t node_ino(const struct node *node, uint64_t base)
 		return base + NODE_INO_ENTRY + node->number;
 	case NODE_TEXT:
 		return (base ^ TEXT_INO_FLIP) + NODE_INO_ENTRY + node->number;
+	case NODE_FOLLOW:
+		return (base ^ FOLLOW_INO_FLIP) + NODE_INO_ENTRY + node->number;
 	case NODE_SHARD:
 		return NODE_INO_ENTRY + node->number;
 	case NODE_CHECKPOINT:

@@ -21,6 +21,7 @@
  *	class 5	`.from/ID`: number is the id
  *	class 6	`.lines`: number counts its lookups, so it is another node each time. The kernel holds a lock on the node over each WRITE until it is
  *		answered: writers that have opened the file one by one share a sync then, instead of waiting for each other's
+ *	class 7	`.follow/ID`: number is the id
  *	slot	which stream, or which stream as of which checkpoint: an index into one of two tables
  *
  * The slots below NODE_SLOT_CUT are streams: the namespace's table, given out in order and never used twice in one mount.
@@ -38,8 +39,8 @@
  * in. A checkpoint's file is node_ino_checkpoint() of its id. What there is one of per store has its number, and HEAD the highest a checkpoint could have: rm(1)
  * takes a directory of many names in the order of their inode numbers, and once the last checkpoint is gone there is no HEAD left to complain about.
  *
- * Below `.at` the base is node_ino_base_at() of the checkpoint and the stream, but for entries, which have one number under both names. `.from/ID` has a range
- * like that of entries, elsewhere; `.log` has one number always, so that `tail -F` does not take it for another file after a prune.
+ * Below `.at` the base is node_ino_base_at() of the checkpoint and the stream, but for entries, which have one number under both names. `.from/ID` and
+ * `.follow/ID` have ranges like that of entries, elsewhere; `.log` has one number always, so that `tail -F` does not take it for another file after a prune.
  */
 #ifndef WALFS_INO_H
 #define WALFS_INO_H
@@ -58,6 +59,7 @@ enum node_kind {
 	NODE_ROTATE,
 	NODE_BATCH,
 	NODE_FROM, /* the directory `.from` */
+	NODE_FOLLOWS, /* the directory `.follow` */
 	NODE_CUT,  /* a checkpoint's directory in `.at` */
 	NODE_STATS,
 	/* of the store */
@@ -75,6 +77,7 @@ enum node_kind {
 	NODE_LOG,
 	NODE_TEXT, /* `.from/ID` */
 	NODE_LINES,
+	NODE_FOLLOW, /* `.follow/ID` */
 };
 
 struct node {

@@ -26,7 +26,7 @@ static int lookup_in_root(struct walfs *fs, const char *name, struct node *ret_n
 	return 0;
 }
 
-/* As of a checkpoint, nothing can be written, and figures are those of now. */
+/* As of a checkpoint, nothing can be written, nothing comes, and figures are those of now. */
 static bool is_there_in(const struct slot *slot, enum node_kind kind)
 {
 	switch (kind) {
@@ -35,6 +35,7 @@ static bool is_there_in(const struct slot *slot, enum node_kind kind)
 	case NODE_LINES:
 	case NODE_PRUNE:
 	case NODE_ROTATE:
+	case NODE_FOLLOWS:
 	case NODE_STATS:
 		return !slot->cut;
 	default:
@@ -51,6 +52,7 @@ static int lookup_in_stream(struct slot *slot, const char *name, struct node *re
 		{ "new", NODE_NEW },	 { ".first", NODE_FIRST },   { ".last", NODE_LAST },
 		{ ".prune", NODE_PRUNE }, { ".rotate", NODE_ROTATE }, { ".from", NODE_FROM },
 		{ ".batch", NODE_BATCH }, { ".lines", NODE_LINES }, { ".stats", NODE_STATS },
+		{ ".follow", NODE_FOLLOWS },
 	};
 	struct node node = { .kind = NODE_ENTRY, .slot = slot_of_entries(slot)->index };
 
@@ -80,10 +82,16 @@ static int lookup_in_slot(struct walfs *fs, const struct node *parent, const cha
 	r = slot_get(fs, parent->slot, &slot);
 	if (r)
 		return r;
+	/* Of a checkpoint that has been removed nothing is found any more. */
+	r = slot->cut ? cut_check(fs, slot) : 0;
+	if (r) {
+		slot_put(fs, slot);
+		return r;
+	}
 	if (parent->kind == NODE_STREAM) {
 		r = lookup_in_stream(slot, name, ret_node);
 	} else {
-		*ret_node = (struct node){ .kind = NODE_TEXT, .slot = slot->index };
+		*ret_node = (struct node){ .kind = parent->kind == NODE_FOLLOWS ? NODE_FOLLOW : NODE_TEXT, .slot = slot->index };
 		r = textfile_find(slot, name, &ret_node->number);
 	}
 	slot_put(fs, slot);
@@ -116,6 +124,7 @@ static int lookup_any(struct walfs *fs, const struct node *parent, const char *n
 		return lookup_in_root(fs, name, ret_node);
 	case NODE_STREAM:
 	case NODE_FROM:
+	case NODE_FOLLOWS:
 		return lookup_in_slot(fs, parent, name, ret_node);
 	case NODE_CHECKPOINTS:
 		return checkpoints_lookup(fs, name, ret_node);
@@ -156,6 +165,7 @@ double lookup_timeout(const struct node *parent, const char *name, const struct 
 	case NODE_LOG:
 	case NODE_TEXT:
 	case NODE_LINES:
+	case NODE_FOLLOW:
 		return 0;
 	case NODE_ENTRY:
 		/* Any number of zeros before an id: those names could not all be forgotten when the entry is pruned. */

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* walfs STORE MOUNTPOINT: options, places, background, store, mount, loop; and all of it back. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "daemon.h"
+#include "follow.h"
 #include "mount_opts.h"
+#include "notify.h"
 #include "ops.h"
 #include "place.h"
 #include "process.h"
@@ -43,6 +47,7 @@ static void before_stop(void *arg)
 	struct walfs *fs = arg;
 
 	expire_stop(&fs->expire);
+	follow_stop(fs);
 }
 
 static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *session)
@@ -56,7 +61,9 @@ static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *se
 	}
 	error = fuse_session_loop(session);
 	signal = stop_unwatch(stop);
+	notify_stopping("writing what is left");
 	expire_stop(&fs->expire); /* before the session's descriptor is closed */
+	follow_stop(fs);
 	/* While the mount is still there, so that whoever waits in close(2) or fsync(2) hears how it went. */
 	walfs_drain(fs);
 	if (error < 0 && !signal) {
@@ -73,6 +80,19 @@ static int abandoned(struct walfs *fs)
 	return EXIT_MOUNT;
 }
 
+/* To the log, and to a service manager that waits for it. */
+static void announce(struct walfs *fs, const struct place *place)
+{
+	char status[2 * PATH_MAX + 32];
+	int r;
+
+	snprintf(status, sizeof(status), "'%s' is mounted at '%s'", place->store, place->mountpoint);
+	report_line(fs->report, WAL_LOG_INFO, "%s", status);
+	r = notify_ready(status);
+	if (r < 0)
+		report_line(fs->report, WAL_LOG_WARNING, "the service manager at '%s' ($NOTIFY_SOCKET) cannot be told of it: %s", getenv("NOTIFY_SOCKET"), strerror(-r));
+}
+
 static int mount_and_run(struct walfs *fs, struct stop *stop, struct fuse_session *session, const struct place *place,
 			 struct daemon *daemon)
 {
@@ -87,7 +107,7 @@ static int mount_and_run(struct walfs *fs, struct stop *stop, struct fuse_sessio
 		fuse_session_unmount(session);
 		return status;
 	}
-	report_line(fs->report, WAL_LOG_INFO, "'%s' is mounted at '%s'", place->store, place->mountpoint);
+	announce(fs, place);
 	fs->session = session;
 	status = run_loop(fs, stop, session);
 	fuse_session_unmount(session);
@@ -129,15 +149,18 @@ static int serve(const struct mount_opts *opts, struct walfs *fs, struct fuse_se
 /* The session is made before anything is touched, because that is where libfuse finds an option it does not know. */
 static int run(struct mount_opts *opts)
 {
-	struct report report = { 0 };
+	struct report report;
 	struct wal_error err = { 0 };
 	struct fuse_session *session;
 	struct place place;
 	struct walfs fs;
 	int status;
 
-	if (place_find_store(&place, opts->store, &err) < 0)
-		return complain(&err, EXIT_STORE);
+	report_init(&report);
+	if (place_find_store(&place, opts->store, &err) < 0) {
+		report_line(&report, WAL_LOG_ERROR, "%s", err.message);
+		return EXIT_STORE;
+	}
 	if (mount_opts_complete(opts, place.store) < 0) {
 		fputs("walfs: out of memory\n", stderr);
 		return EXIT_STORE;
@@ -148,10 +171,12 @@ static int run(struct mount_opts *opts)
 		mount_opts_usage(stderr); /* libfuse has said why */
 		return EXIT_USAGE;
 	}
-	if (place_find_mountpoint(&place, opts->mountpoint, opts->nonempty, &err) < 0)
-		status = complain(&err, EXIT_MOUNT);
-	else
+	if (place_find_mountpoint(&place, opts->mountpoint, opts->nonempty, &err) < 0) {
+		report_line(&report, WAL_LOG_ERROR, "%s", err.message);
+		status = EXIT_MOUNT;
+	} else {
 		status = serve(opts, &fs, session, &place);
+	}
 	fuse_session_destroy(session);
 	return status;
 }

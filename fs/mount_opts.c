@@ -20,9 +20,12 @@ enum {
 	KEY_HELP,
 	KEY_VERSION,
 	KEY_IGNORE,
+	KEY_SYNC,
+	KEY_REMOUNT,
+	KEY_READ_MAX,
 };
 
-/* What fstab and mount(8) hand on although it is not for a filesystem, or says what is so anyway. */
+/* What fstab and mount(8) hand on although it is not for a filesystem, or says what is so anyway: no time in the mount depends on reading. */
 #define IGNORED(name) FUSE_OPT_KEY(name, KEY_IGNORE)
 
 static const struct fuse_opt option_table[] = {
@@ -34,6 +37,7 @@ static const struct fuse_opt option_table[] = {
 	FUSE_OPT_KEY("--help", KEY_HELP),
 	FUSE_OPT_KEY("-V", KEY_VERSION),
 	FUSE_OPT_KEY("--version", KEY_VERSION),
+	FUSE_OPT_KEY("max_read=", KEY_READ_MAX),
 	IGNORED("defaults"),
 	IGNORED("auto"),
 	IGNORED("noauto"),
@@ -41,13 +45,33 @@ static const struct fuse_opt option_table[] = {
 	IGNORED("nouser"),
 	IGNORED("users"),
 	IGNORED("nousers"),
+	IGNORED("user="),
 	IGNORED("owner"),
+	IGNORED("noowner"),
 	IGNORED("group"),
+	IGNORED("nogroup"),
 	IGNORED("nofail"),
 	IGNORED("_netdev"),
 	IGNORED("async"),
 	IGNORED("relatime"),
+	IGNORED("norelatime"),
+	IGNORED("strictatime"),
+	IGNORED("nostrictatime"),
+	IGNORED("diratime"),
+	IGNORED("nodiratime"),
+	IGNORED("lazytime"),
+	IGNORED("nolazytime"),
+	IGNORED("iversion"),
+	IGNORED("noiversion"),
+	IGNORED("mand"),
+	IGNORED("nomand"),
+	IGNORED("silent"),
+	IGNORED("loud"),
 	IGNORED("comment="),
+	IGNORED("helper="),
+	IGNORED("uhelper="),
+	FUSE_OPT_KEY("sync", KEY_SYNC),
+	FUSE_OPT_KEY("remount", KEY_REMOUNT),
 	FUSE_OPT_END,
 };
 
@@ -179,6 +203,14 @@ static int process(void *data, const char *arg, int key, struct fuse_args *outar
 		return 0;
 	case KEY_IGNORE:
 		return 0;
+	case KEY_SYNC: /* mount(8)'s word, not libwal's option */
+		parse->opts->wal.sync = WAL_SYNC_STRICT;
+		return 0;
+	case KEY_REMOUNT:
+		return invalid(parse, "a mounted store takes no other options: unmount it and mount it with them; found", arg);
+	case KEY_READ_MAX:
+		parse->opts->read_max = (unsigned)strtoul(strchr(arg, '=') + 1, NULL, 10);
+		return 1; /* libfuse reads it too, and wants to be told the same */
 	case FUSE_OPT_KEY_NONOPT:
 		return set_operand(parse, arg);
 	default:

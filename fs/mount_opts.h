@@ -23,6 +23,7 @@ struct mount_opts {
 	int version;
 	bool nonempty;
 	bool allow_other;
+	unsigned read_max; /* bytes; 0: as libfuse and the kernel like */
 	char *store; /* as given; NULL if absent */
 	char *mountpoint;
 	struct fuse_args args;		     /* what is libfuse's */

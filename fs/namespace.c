@@ -377,6 +377,7 @@ static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *
 		stat_directory(st, slot->cut ? 0555 : 0777, 2, slot_mtime(slot));
 		return 0;
 	case NODE_FROM:
+	case NODE_FOLLOWS:
 		stat_directory(st, 0555, 2, slot_mtime(slot));
 		return 0;
 	case NODE_CUT:
@@ -385,6 +386,10 @@ static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *
 	case NODE_LOG:
 	case NODE_TEXT:
 		return stat_text(fs, slot, node, st);
+	case NODE_FOLLOW:
+		st->st_mode = S_IFREG | 0444; /* of no size: it has no end */
+		namespace_set_times(st, slot_mtime(slot));
+		return 0;
 	case NODE_NEW:
 		st->st_mode = S_IFREG | 0666;
 		namespace_set_times(st, NAMESPACE_TIME_NS);

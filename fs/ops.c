@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What is not in the table at the end is right as the kernel does it without us: xattrs and fallocate are not supported, locks are local,
- * access(2) follows the mode bits, lseek, copy_file_range and splice fall back to plain reads and writes.
+ * lseek, copy_file_range and splice fall back to plain reads and writes.
  */
 #include "ops.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "append.h"
 #include "batch.h"
@@ -16,6 +18,7 @@
 #include "commands.h"
 #include "dir.h"
 #include "entry.h"
+#include "follow.h"
 #include "lines.h"
 #include "lookup.h"
 #include "snapdir.h"
@@ -35,6 +38,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	 */
 	conn->want &= ~(unsigned)(FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_CACHE_SYMLINKS);
 	conn->time_gran = 1;
+	if (fs->opts->read_max > 0)
+		conn->max_read = fs->opts->read_max;
+	fs->read_max = conn->max_read && conn->max_read < conn->max_write ? conn->max_read : conn->max_write;
 }
 
 /* An NFS client can ask for a node of an earlier mount, or of none. */
@@ -120,7 +126,7 @@ static bool changes_owner_or_mode(const struct stat *now, const struct stat *wan
 
 /*
  * Nothing can be changed. `new` lets pass what `touch`, `cp -p`, `rsync -a` and `> new` do to it as to any file they write, and stays as it
- * is, and so do control files. A checkpoint is not moved by `touch`. Everything else lets pass what changes nothing.
+ * is, and so do control files. A checkpoint is not moved by `touch`. Directories let pass what changes nothing, entries not even that.
  */
 static int set_attributes(const struct node *node, const struct stat *now, const struct stat *wanted, int to_set,
 			  const struct fuse_file_info *fi)
@@ -149,6 +155,7 @@ static int set_attributes(const struct node *node, const struct stat *now, const
 	case NODE_ROOT:
 	case NODE_STREAM:
 	case NODE_FROM:
+	case NODE_FOLLOWS:
 	case NODE_CHECKPOINTS:
 	case NODE_SHARDS:
 		return to_set & times ? -EPERM : 0;
@@ -173,6 +180,24 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 		fuse_reply_err(req, walfs_errno(r));
 	else
 		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
+}
+
+/*
+ * access(2) and chdir(2). With default_permissions the kernel answers them itself; without, nobody but who mounted gets in, so it counts what
+ * anybody may. If an entry were said to be writable, editors would find out only when they save.
+ */
+static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	struct stat st;
+	struct node node;
+	int r;
+
+	if (!get_node(req, ino, &node) || (mask & W_OK && !may_change_at(req, ino)))
+		return;
+	r = namespace_stat(walfs_from(req), &node, &st);
+	if (r == 0 && ((mask & R_OK && !(st.st_mode & 0444)) || (mask & W_OK && !(st.st_mode & 0222)) || (mask & X_OK && !(st.st_mode & 0111))))
+		r = -EACCES;
+	fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
 }
 
 static bool is_link(const struct node *node)
@@ -374,6 +399,9 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	case NODE_TEXT:
 		textfile_open(fs, &node, req, fi);
 		break;
+	case NODE_FOLLOW:
+		follow_open(fs, &node, req, fi);
+		break;
 	case NODE_CHECKPOINT:
 		checkpoint_open(fs, &node, req, fi);
 		break;
@@ -402,6 +430,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	case NODE_ROOT:
 	case NODE_STREAM:
 	case NODE_FROM:
+	case NODE_FOLLOWS:
 	case NODE_CUT:
 		dir_open(walfs_from(req), &node, req, fi);
 		break;
@@ -422,8 +451,25 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, s
 	(void)ino;
 	if (handle->ops->read)
 		handle->ops->read(handle, req, size, (uint64_t)offset);
+	else if (handle->ops->read_next)
+		handle->ops->read_next(handle, req, size, fi->flags);
 	else
 		fuse_reply_err(req, EISDIR);
+}
+
+/* ENOSYS would be for all files and for ever. */
+static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *poller)
+{
+	struct handle *handle = handle_from(fi);
+
+	(void)ino;
+	if (handle->ops->poll) {
+		handle->ops->poll(handle, req, poller);
+		return;
+	}
+	if (poller)
+		fuse_pollhandle_destroy(poller);
+	fuse_reply_poll(req, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM);
 }
 
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t offset, struct fuse_file_info *fi)
@@ -514,6 +560,7 @@ const struct fuse_lowlevel_ops walfs_ops = {
 	.forget_multi = op_forget_multi,
 	.getattr = op_getattr,
 	.setattr = op_setattr,
+	.access = op_access,
 	.readlink = op_readlink,
 	.mknod = op_mknod,
 	.mkdir = op_mkdir,
@@ -534,5 +581,6 @@ const struct fuse_lowlevel_ops walfs_ops = {
 	.releasedir = op_release,
 	.fsyncdir = op_fsync,
 	.statfs = op_statfs,
+	.poll = op_poll,
 	.create = op_create,
 };

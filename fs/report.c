@@ -3,7 +3,10 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_log.h>
@@ -11,6 +14,18 @@
 enum {
 	LINE_MAX_BYTES = 1280, /* a libwal message is at most 1 KiB */
 };
+
+/* As sd-daemon(3) has it: $JOURNAL_STREAM names the journal's socket, and descriptors that were redirected since are another file. */
+void report_init(struct report *report)
+{
+	const char *journal = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	*report = (struct report){ 0 };
+	if (journal && sscanf(journal, "%llu:%llu", &device, &inode) == 2 && !fstat(STDERR_FILENO, &st))
+		report->journal = st.st_dev == device && st.st_ino == inode;
+}
 
 /* Stream names may hold any byte: one that could end the line or drive a terminal is shown as '?'. */
 static void make_printable(char *line)
@@ -32,6 +47,8 @@ void report_line(struct report *report, enum wal_log_level level, const char *fo
 	make_printable(line);
 	if (atomic_load(&report->syslog))
 		syslog(priority[level], "%s", line);
+	else if (report->journal)
+		fprintf(stderr, "<%d>%s\n", priority[level], line);
 	else
 		fprintf(stderr, "walfs: %s\n", line);
 }

@@ -251,3 +251,32 @@ void text_read_ahead(struct text *text)
 	if (!text->jumped)
 		fill(text, 0);
 }
+
+void text_rest(struct text *text)
+{
+	leave(text);
+	wal_iter_free(text->iter);
+	text->iter = NULL;
+}
+
+int text_skip(struct text *text, int result, uint64_t offset, uint64_t *ret_offset)
+{
+	uint64_t id, skip, end;
+	int r = result;
+
+	if (result == -EBADMSG)
+		r = wal_stream_id_at(text->stream, text->base + offset, &id, &skip);
+	if (r == 0) {
+		if (id < text->bad_id || id >= text->bad_end)
+			return result;
+		r = wal_stream_offset_of(text->stream, text->bad_end, &end);
+	}
+	while (r == WAL_PRUNED) {
+		wal_stream_bounds(text->stream, &id, NULL, NULL);
+		r = wal_stream_offset_of(text->stream, id, &end);
+	}
+	if (r || end <= text->base + offset)
+		return result;
+	*ret_offset = end - text->base;
+	return 0;
+}

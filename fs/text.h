@@ -59,6 +59,14 @@ bool text_is_ready(const struct text *text, size_t size, uint64_t offset);
 /* Gets ready what follows the last read. What goes wrong the next read will meet. */
 void text_read_ahead(struct text *text);
 
+/* Gives memory back, when nothing is to be read soon. */
+void text_rest(struct text *text);
+
+/*
+ * Where it goes on behind `offset`, at which text_read() failed with `result`, -EBADMSG or WAL_PRUNED. The same `result`: that cannot be told.
+ */
+int text_skip(struct text *text, int result, uint64_t offset, uint64_t *ret_offset);
+
 /* Where the text that ends before `end_id` ends, in the stream's text. If `end_id` is UINT64_MAX: now. As wal_stream_offset_of(). */
 int text_end(struct wal_stream *stream, uint64_t end_id, uint64_t *ret_offset);
 

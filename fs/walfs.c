@@ -38,6 +38,7 @@ int walfs_open(struct walfs *fs, const char *store_path, struct wal_error *err)
 	r = checkpoints_new(fs, &fs->checkpoints);
 	if (r < 0) {
 		snprintf(err->message, sizeof(err->message), "checkpoints of store '%s' cannot be read: %s", store_path, wal_strerror(r));
+		cuts_free(fs);
 		namespace_free(fs->names);
 		wal_store_close(fs->store);
 		return r;

@@ -6,7 +6,7 @@
  * from struct wal_op.done, what may wait for the disk otherwise by the pool. So every handler that does not answer before it returns is
  * counted between walfs_begin() and walfs_end(), and the session lives until the count is zero.
  *
- * Lock order:  append.lock  ->  walfs.lock | turns.lock | namespace.lock | checkpoints.lock | cuts.lock | pool.lock | expire.lock (leaves). None is held while the library is called, except
+ * Lock order:  append.lock  ->  walfs.lock | turns.lock | namespace.lock | checkpoints.lock | cuts.lock | pool.lock | expire.lock | parking.lock (leaves). None is held while the library is called, except
  * append.lock, around drafts (which never call back); none while a request is answered.
  */
 #ifndef WALFS_H
@@ -29,6 +29,7 @@
 
 struct checkpoints;
 struct cuts;
+struct follow;
 struct handle;
 struct namespace;
 struct statsfile;
@@ -45,6 +46,7 @@ struct walfs {
 	struct expire expire;
 	struct fuse_session *session;
 	atomic_size_t batch_bytes; /* held by all files that are open as `.batch` */
+	size_t read_max; /* what the kernel asks for at once */
 	uint64_t generation; /* of every node; differs from mount to mount as slots do: an NFS client's old handles are stale */
 
 	pthread_mutex_t lock;
@@ -54,6 +56,8 @@ struct walfs {
 	struct handle *handles; /* all that are open */
 	bool stats_busy;	/* the figures of the store are being put together: */
 	struct statsfile *stats_first, *stats_last; /* those who want them too wait for their turn */
+	struct follow *follows; /* of those, what follows a stream */
+	bool follow_stopped;
 };
 
 static inline struct walfs *walfs_from(fuse_req_t req)

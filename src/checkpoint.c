@@ -299,16 +299,27 @@ uint64_t wal_checkpoint_version(struct wal_store *store)
 	return ckptlog_version(store->checkpoints);
 }
 
+static int compare_cuts(const void *a, const void *b)
+{
+	const struct wal_cut *x = a, *y = b;
+
+	return strcmp(x->stream, y->stream);
+}
+
 int wal_checkpoint_find(const struct wal_checkpoint *cp, const char *stream, uint64_t *ret_next_id)
 {
-	/* Not a binary search: those of shards are in the order of their numbers. */
-	for (size_t i = 0; i < cp->cut_count; i++) {
-		if (strcmp(cp->cuts[i].stream, stream) == 0) {
-			*ret_next_id = cp->cuts[i].next_id;
-			return 0;
-		}
-	}
-	return WAL_NOT_FOUND;
+	const struct wal_cut wanted = { .stream = stream }, *cut = NULL;
+	uint32_t shard;
+
+	/* Those of shards stand in the order of their numbers, which from 100 on is not that of their names. */
+	if (name_is_shard(stream, &shard) && shard < cp->cut_count && strcmp(cp->cuts[shard].stream, stream) == 0)
+		cut = &cp->cuts[shard];
+	else if (cp->cut_count > 0)
+		cut = bsearch(&wanted, cp->cuts, cp->cut_count, sizeof *cp->cuts, compare_cuts);
+	if (!cut)
+		return WAL_NOT_FOUND;
+	*ret_next_id = cut->next_id;
+	return 0;
 }
 
 int wal_checkpoint_remove(struct wal_store *store, const void *id, size_t id_size)

@@ -267,24 +267,14 @@ int ckptexam_run(const struct env *env, void (*tell)(void *arg, const struct wal
 
 /* ---- Mending ---- */
 
-static void count_finding(void *arg, const struct wal_finding *finding)
-{
-	uint64_t *count = arg;
-
-	*count += finding->kind == WAL_FINDING_TORN || finding->kind == WAL_FINDING_DAMAGE;
-}
-
 int ckptexam_mend(const struct env *env)
 {
 	struct ckptlog *log;
-	uint64_t bad = 0;
-	bool more;
 	int result = ckptlog_open(env->sys, &env->log, env->root_fd, false, &log, NULL);
 
 	if (result < 0)
 		return result;
+	result = ckptlog_open_error(log);
 	ckptlog_free(log);
-	/* A log that there is no room to mend is opened all the same, to be read. */
-	result = ckptexam_run(env, count_finding, &bad, &more);
-	return result == 0 && bad > 0 ? -ENOSPC : result;
+	return result;
 }

@@ -12,7 +12,7 @@
 int ckptexam_run(const struct env *env, void (*tell)(void *arg, const struct wal_finding *finding), void *arg, bool *ret_mend);
 
 /*
- * Does what opening the log for writing does; the caller holds the store's lock. Unlike that, having no room for it is -ENOSPC (-EDQUOT).
+ * Does what opening the log for writing does; the caller holds the store's lock. Unlike that, what can't be read or put aside is an error.
  */
 int ckptexam_mend(const struct env *env);
 

@@ -226,7 +226,7 @@ int ckptlog_remove(struct ckptlog *log, const void *id, size_t id_size)
 	struct ckptindex_entry *entry = ckptindex_find(index, id, id_size), *heir = newest(log);
 
 	if (!entry)
-		return WAL_NOT_FOUND;
+		return log->unread ? -EIO : WAL_NOT_FOUND;
 	if (log->stopped)
 		return -EIO;
 	if (heir == entry)
@@ -246,7 +246,7 @@ int ckptlog_compact(struct ckptlog *log, size_t keep, size_t *ret_removed)
 	bool head_goes = false;
 	int result = 0;
 
-	if (removed > 0 && log->stopped)
+	if (log->stopped && (removed > 0 || log->unread))
 		return -EIO;
 	for (size_t i = 0; i < removed && log->head; i++) {
 		const struct ckptindex_entry *entry = log->index.entries[i];
@@ -260,7 +260,7 @@ int ckptlog_compact(struct ckptlog *log, size_t keep, size_t *ret_removed)
 	return result;
 }
 
-/* 0 if the record names the stream, WAL_NOT_FOUND. */
+/* 0 if the record names the stream, or is to be put aside; WAL_NOT_FOUND. */
 static int find_stream(struct ckptlog *log, const struct ckptindex_entry *entry, const char *stream)
 {
 	CLEANUP_FREE uint8_t *payload = NULL;
@@ -268,6 +268,8 @@ static int find_stream(struct ckptlog *log, const struct ckptindex_entry *entry,
 	uint32_t size = entry->size;
 	int result = ckptlog_read_payload(log, entry, &payload, &record);
 
+	if (result == -EBADMSG)
+		return 0;
 	return result < 0 ? result : record_forget(payload, &size, &record, stream);
 }
 
@@ -276,7 +278,7 @@ int ckptlog_forget_stream(struct ckptlog *log, const char *stream)
 	if (log->ro)
 		return -EROFS;
 	LOCKED_SCOPE(&log->change_lock);
-	int result = WAL_NOT_FOUND;
+	int result = log->unread ? -EIO : WAL_NOT_FOUND;
 
 	for (size_t i = 0; i < log->index.count && result == WAL_NOT_FOUND; i++) {
 		if (log->index.entries[i]->shards == 0)

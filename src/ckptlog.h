@@ -25,9 +25,10 @@
  * HEAD names the checkpoint made last: u16 id length, id; no checksum.
  *
  * What a crash may leave: a record at the end that is short or does not hold (it was never acknowledged), a .tmp of either file, a HEAD that does not name the last record. A
- * record that does not hold in the middle is damage. Either costs itself only: the scan goes on at the next "CKPT" that begins a record that holds. Opening for writing puts the bad
+ * record that does not hold in the middle is damage. Either costs itself only (see ckptend.h). Opening for writing puts the bad
  * bytes aside in "checkpoints.log.torn.<n>" (at the end) or "checkpoints.log.damaged.<n>" (elsewhere: all of one opening, each place after a line that says where it was) and
- * writes the log anew without them. A HEAD that is missing, torn or names none that is there is made to name the newest.
+ * writes the log anew without them. So does whatever writes it anew later and finds a record damaged meanwhile. A HEAD that is missing, torn or names none that is there is made to
+ * name the newest; one that can't be read is left.
  */
 #ifndef WAL_CKPTLOG_H
 #define WAL_CKPTLOG_H
@@ -39,11 +40,15 @@
 struct ckptlog;
 
 /*
- * Reads the log of the store in `root_fd` (not kept open; must outlive the object). `ro`: nothing on disk is changed. Damage is logged, and put aside unless ro; without
- * room for that the log can be read and takes no changes. A missing file is an empty log. `sys` and `log` are kept. Errors as met, with detail.
+ * Reads the log of the store in `root_fd` (not kept open; must outlive the object). `ro`: nothing on disk is changed. Damage is logged, and put aside unless ro; where
+ * that fails the log can be read and takes no changes. A missing file is an empty log. One that can't be read, or is no file, is shown empty and takes no changes (-EIO; a
+ * directory: as making the first record fails). `sys` and `log` are kept. -ENOMEM, -EMFILE, -ENFILE with detail: all else is logged, and must not keep the streams out of reach.
  */
 int ckptlog_open(struct sys *sys, const struct log *log, int root_fd, bool ro, struct ckptlog **ret_log, struct wal_error *err);
 void ckptlog_free(struct ckptlog *log);
+
+/* 0, or what kept it from being read or put in order when it was opened. */
+int ckptlog_open_error(const struct ckptlog *log);
 
 /*
  * Thread-safe from here on. Who changes something holds a lock over writing and syncing; who only looks never waits for that.

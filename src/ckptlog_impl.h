@@ -16,6 +16,8 @@ struct ckptlog {
 	struct log log;
 	int root_fd;
 	bool ro;
+	bool unread; /* checkpoints.log is there and could not be read: nobody knows what is in it. Set while it is opened */
+	int open_error;
 
 	atomic_uint_fast64_t version;
 
@@ -25,6 +27,7 @@ struct ckptlog {
 	uint64_t size; /* of checkpoints.log: what is behind it does not count */
 	uint64_t tidy_from; /* no smaller file is written anew for the records in it that no longer count */
 	bool stopped; /* what is on disk is not certain: nothing is changed any more */
+	bool head_unread; /* HEAD could not be read: it may name any checkpoint */
 
 	/* Held over no system call but pread, so who only looks waits for no sync. */
 	pthread_mutex_t lock;
@@ -43,6 +46,14 @@ void ckptlog_stop(struct ckptlog *log, const char *reason);
 /* The payload of the entry's record, checked, in a buffer that the caller frees. -EBADMSG (logged), -ENOMEM, or as reading failed. */
 int ckptlog_read_payload(struct ckptlog *log, const struct ckptindex_entry *entry, uint8_t **ret_payload, struct record *ret_record);
 
+struct ckptlog_place {
+	uint64_t offset;
+	uint64_t bytes;
+};
+
+/* Keeps these places of checkpoints.log, durably, in a new .torn.<n> or .damaged.<n>; see ckptlog.h. */
+int ckptlog_put_aside(struct ckptlog *log, const struct ckptlog_place *places, size_t count, bool torn);
+
 /* What the file shall hold: all that the index has, but */
 struct ckptlog_plan {
 	size_t from;				/* not so many of the oldest */
@@ -54,7 +65,7 @@ struct ckptlog_plan {
 
 /*
  * Writes checkpoints.log anew, by time, and brings the index in line with it (entries that are left out are freed). On failure file and index are as before, unless that can't be had:
- * then the log is stopped.
+ * then the log is stopped. A record that no longer holds is put aside, as an opening does, and its checkpoint is gone.
  */
 int ckptlog_write_anew(struct ckptlog *log, const struct ckptlog_plan *plan);
 

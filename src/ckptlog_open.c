@@ -16,23 +16,22 @@
 #include "names.h"
 
 enum {
-	ASIDE_FILES_MAX = 100000,
-	COPY_BYTES = 64 * 1024,
 	LINES_MAX = 100,
-};
-
-struct bad_place {
-	uint64_t offset;
-	uint64_t bytes;
 };
 
 struct opening {
 	struct ckptlog *log;
-	struct bad_place *damaged;
+	struct ckptlog_place *damaged;
 	size_t damaged_count;
-	struct bad_place torn; /* bytes 0: the end is in order */
+	struct ckptlog_place torn; /* bytes 0: the end is in order */
 	struct wal_error *err;
 };
+
+/* Of the machine, not of the file: the next try may find it in order. */
+static bool is_shortage(int error)
+{
+	return error == -ENOMEM || error == -EMFILE || error == -ENFILE;
+}
 
 static int fail(struct opening *o, int error, const char *what)
 {
@@ -60,12 +59,12 @@ static int visit_record(void *arg, uint64_t offset, const uint8_t *payload, uint
 static int visit_bad(void *arg, const struct ckptscan_bad *bad)
 {
 	struct opening *o = arg;
-	struct bad_place place = { bad->offset, bad->bytes };
+	struct ckptlog_place place = { bad->offset, bad->bytes };
 
 	if (bad->at_end) {
 		o->torn = place;
 	} else {
-		struct bad_place *places = reallocarray(o->damaged, o->damaged_count + 1, sizeof *places);
+		struct ckptlog_place *places = reallocarray(o->damaged, o->damaged_count + 1, sizeof *places);
 
 		if (!places)
 			return -ENOMEM;
@@ -76,6 +75,24 @@ static int visit_bad(void *arg, const struct ckptscan_bad *bad)
 		log_write(&o->log->log, WAL_LOG_WARNING, NAME_CHECKPOINTS_LOG ": offset %" PRIu64 ": %" PRIu64 " %s bytes: expected %s, found %s; %s", bad->offset,
 			  bad->bytes, bad->at_end ? "torn" : "damaged", bad->expected, bad->found, o->log->ro ? "ignoring them" : "they are put aside");
 	return 0;
+}
+
+/* The streams are to be had all the same. Records that were met before are not shown: those behind them could be of the same ids. */
+static void give_up(struct opening *o, int error)
+{
+	struct ckptlog *log = o->log;
+
+	log_write(&log->log, WAL_LOG_ERROR, NAME_CHECKPOINTS_LOG ": cannot read it: %s; the store is opened without its checkpoints", wal_strerror(error));
+	ckptindex_release(&log->index);
+	log->index = (struct ckptindex){ 0 };
+	sys_close(log->sys, &log->fd);
+	log->size = 0;
+	log->unread = true;
+	log->open_error = error;
+	o->damaged_count = 0;
+	o->torn.bytes = 0;
+	if (!log->ro)
+		ckptlog_stop(log, "what " NAME_CHECKPOINTS_LOG " holds is not known");
 }
 
 static int read_log(struct opening *o)
@@ -91,11 +108,13 @@ static int read_log(struct opening *o)
 		log_write(&log->log, WAL_LOG_WARNING, NAME_CHECKPOINTS_LOG ": expected a file, found a directory; no checkpoints can be made");
 		return 0;
 	}
-	if (log->fd < 0)
-		return fail(o, log->fd, "open it");
-	int result = ckptscan_run(&scan, log->sys, log->fd, &log->size);
-	if (result < 0)
+	int result = log->fd < 0 ? log->fd : ckptscan_run(&scan, log->sys, log->fd, &log->size);
+	if (is_shortage(result))
 		return fail(o, result, "read it");
+	if (result < 0) {
+		give_up(o, result);
+		return 0;
+	}
 	ckptindex_sort(&log->index);
 	if (o->damaged_count > LINES_MAX)
 		log_write(&log->log, WAL_LOG_WARNING, NAME_CHECKPOINTS_LOG ": %zu more damaged places", o->damaged_count - LINES_MAX);
@@ -104,96 +123,43 @@ static int read_log(struct opening *o)
 
 /* ---- Mending ---- */
 
-static int copy(struct ckptlog *log, const struct bad_place *place, int to_fd, uint64_t *to_offset)
-{
-	CLEANUP_FREE uint8_t *data = malloc(COPY_BYTES);
-	int result = data ? 0 : -ENOMEM;
-
-	for (uint64_t at = 0; at < place->bytes && result == 0; at += COPY_BYTES) {
-		uint64_t left = place->bytes - at;
-		ssize_t n = sys_pread_full(log->sys, log->fd, data, left < COPY_BYTES ? (size_t)left : COPY_BYTES, place->offset + at);
-
-		if (n < 0)
-			return (int)n;
-		result = sys_pwrite_full(log->sys, to_fd, data, (size_t)n, *to_offset);
-		*to_offset += (uint64_t)n;
-	}
-	return result;
-}
-
-/* A damaged place is preceded by a line that says where it was; a torn end is alone in its file. */
-static int copy_places(struct ckptlog *log, const struct bad_place *places, size_t count, bool torn, int to_fd)
-{
-	uint64_t to_offset = 0;
-	char line[128];
-	int result = 0;
-
-	for (size_t i = 0; i < count && result == 0; i++) {
-		int size = torn ? 0 : snprintf(line, sizeof line, NAME_CHECKPOINTS_LOG " offset=%" PRIu64 " bytes=%" PRIu64 "\n", places[i].offset,
-					       places[i].bytes);
-
-		result = sys_pwrite_full(log->sys, to_fd, line, (size_t)size, to_offset);
-		to_offset += (uint64_t)size;
-		if (result == 0)
-			result = copy(log, &places[i], to_fd, &to_offset);
-	}
-	return result;
-}
-
-static int put_aside(struct ckptlog *log, const struct bad_place *places, size_t count, bool torn)
-{
-	struct sys *sys = log->sys;
-	char name[NAME_SEGMENT_MAX];
-	int fd = -EEXIST;
-
-	for (unsigned n = 0; fd == -EEXIST && n < ASIDE_FILES_MAX; n++)
-		fd = sys->openat(sys, log->root_fd, torn ? name_checkpoints_torn(name, n) : name_checkpoints_damaged(name, n), O_RDWR | O_CREAT | O_EXCL, 0600);
-	if (fd < 0)
-		return fd;
-	int result = copy_places(log, places, count, torn, fd);
-	if (result == 0)
-		result = sys->fsync(sys, fd);
-	sys_close(sys, &fd);
-	if (result == 0)
-		result = sys->fsync(sys, log->root_fd);
-	if (result < 0)
-		(void)sys->unlinkat(sys, log->root_fd, name, 0);
-	else
-		log_write(&log->log, WAL_LOG_WARNING, NAME_CHECKPOINTS_LOG ": what was %s is kept in '%s'", torn ? "torn" : "damaged", name);
-	return result;
-}
-
 static int mend_log(struct opening *o)
 {
 	const struct ckptlog_plan all = { 0 };
 	int result = 0;
 
 	if (o->damaged_count > 0)
-		result = put_aside(o->log, o->damaged, o->damaged_count, false);
+		result = ckptlog_put_aside(o->log, o->damaged, o->damaged_count, false);
 	if (result == 0 && o->torn.bytes > 0)
-		result = put_aside(o->log, &o->torn, 1, true);
+		result = ckptlog_put_aside(o->log, &o->torn, 1, true);
 	if (result == 0)
 		result = ckptlog_write_anew(o->log, &all);
-	if (result == -ENOSPC || result == -EDQUOT) {
+	if (is_shortage(result))
+		return fail(o, result, "put aside what is bad in it");
+	if (result < 0) {
 		/* What there is can be used without it. */
-		ckptlog_stop(o->log, "there is no room to put aside what is bad in " NAME_CHECKPOINTS_LOG);
-		return 0;
+		log_write(&o->log->log, WAL_LOG_ERROR, NAME_CHECKPOINTS_LOG ": cannot put aside what is bad in it: %s", wal_strerror(result));
+		o->log->open_error = result;
+		ckptlog_stop(o->log, "what is bad in " NAME_CHECKPOINTS_LOG " is still in it");
 	}
-	return result < 0 ? fail(o, result, "put aside what is bad in it") : 0;
+	return 0;
 }
 
 /* Whoever wrote it may have died before a sync: what is shown must not be gone after the next crash. */
-static int sync_log(struct opening *o)
+static void sync_log(struct ckptlog *log)
 {
-	struct ckptlog *log = o->log;
 	int result = log->sys->fdatasync(log->sys, log->fd);
 
 	if (result == 0)
 		result = log->sys->fsync(log->sys, log->root_fd);
-	return result < 0 ? fail(o, result, "sync it") : 0;
+	if (result == 0)
+		return;
+	log_write(&log->log, WAL_LOG_ERROR, NAME_CHECKPOINTS_LOG ": cannot sync it: %s", wal_strerror(result));
+	log->open_error = result;
+	ckptlog_stop(log, "whether those there are outlast a crash is not certain");
 }
 
-/* HEAD names the newest if it names none that is there. ironwal would not find that one. */
+/* HEAD, which has been read, names the newest if it names none that is there. ironwal would not find that one. */
 static void mend_head(struct ckptlog *log)
 {
 	const struct ckptindex *index = &log->index;
@@ -223,18 +189,24 @@ static int open_files(struct opening *o)
 		if (o->damaged_count > 0 || o->torn.bytes > 0)
 			result = mend_log(o);
 		else if (log->fd >= 0)
-			result = sync_log(o);
+			sync_log(log);
 	}
 	if (result < 0)
 		return result;
 	result = ckptlog_read_head(log, &log->head, &log->head_size);
-	if (result == -ENOMEM || result == -EMFILE || result == -ENFILE)
+	if (is_shortage(result))
 		return fail(o, result, "read " NAME_HEAD);
+	log->head_unread = result < 0;
 	if (result < 0)
 		log_write(&log->log, WAL_LOG_ERROR, NAME_HEAD ": cannot read it: %s; the newest checkpoint counts as the latest", wal_strerror(result));
-	if (!log->ro)
+	else if (!log->ro)
 		mend_head(log);
 	return 0;
+}
+
+int ckptlog_open_error(const struct ckptlog *log)
+{
+	return log->open_error;
 }
 
 int ckptlog_open(struct sys *sys, const struct log *log, int root_fd, bool ro, struct ckptlog **ret_log, struct wal_error *err)

@@ -158,8 +158,11 @@ struct draft {
 	uint64_t size;
 	struct place {
 		uint64_t offset;
-		uint32_t size;
+		uint32_t size; /* 0: it no longer holds */
 	} *places;
+	size_t place_count;
+	struct ckptlog_place *bad; /* in the old file: those that no longer hold */
+	size_t bad_count;
 };
 
 static bool stays(const struct ckptlog *log, const struct ckptlog_plan *plan, size_t i)
@@ -167,28 +170,51 @@ static bool stays(const struct ckptlog *log, const struct ckptlog_plan *plan, si
 	return i >= plan->from && log->index.entries[i] != plan->without;
 }
 
+/* Takes out what has been written of a record, which begins at `offset`. */
+static void rewind_to(struct writer *w, uint64_t offset)
+{
+	w->used = offset > w->offset ? (size_t)(offset - w->offset) : 0;
+	w->offset = offset < w->offset ? offset : w->offset;
+}
+
+static int leave_out(struct writer *w, const struct ckptindex_entry *entry, struct draft *draft, struct place *place)
+{
+	struct ckptlog_place *bad = reallocarray(draft->bad, draft->bad_count + 1, sizeof *bad);
+
+	if (!bad)
+		return -ENOMEM;
+	draft->bad = bad;
+	bad[draft->bad_count++] = (struct ckptlog_place){ entry->offset, RECORD_HEADER + (uint64_t)entry->size };
+	rewind_to(w, place->offset);
+	place->size = 0;
+	return 0;
+}
+
 static int write_records(struct writer *w, const struct ckptlog_plan *plan, struct draft *draft)
 {
 	const struct ckptindex *index = &w->log->index;
-	size_t n = 0;
+	struct sys *sys = w->log->sys;
 	int result = 0;
 
 	for (size_t i = 0; i < index->count && result == 0; i++) {
 		const struct ckptindex_entry *entry = index->entries[i];
-		struct place *place = &draft->places[n];
+		struct place *place = &draft->places[draft->place_count];
 
 		if (!stays(w->log, plan, i))
 			continue;
-		n++;
+		draft->place_count++;
 		*place = (struct place){ w->offset + w->used, entry->size };
 		result = plan->forget && entry->shards == 0 ? put_without(w, entry, plan->forget, &place->size) : copy_record(w, entry);
+		if (result == -EBADMSG)
+			result = leave_out(w, entry, draft, place);
 	}
 	if (result == 0 && plan->extra)
 		result = put(w, plan->extra, plan->extra_size);
 	if (result == 0)
 		result = flush(w);
 	draft->size = w->offset;
-	return result;
+	/* Of a large one that was left out at the end, some is there. */
+	return result == 0 && draft->bad_count > 0 ? sys->ftruncate(sys, w->fd, draft->size) : result;
 }
 
 /* checkpoints.log.tmp, synced. draft_release() in any case. */
@@ -205,13 +231,28 @@ static int write_draft(struct ckptlog *log, const struct ckptlog_plan *plan, str
 		return draft->fd;
 	w.fd = draft->fd;
 	int result = write_records(&w, plan, draft);
-	return result < 0 ? result : log->sys->fsync(log->sys, draft->fd);
+	if (result == 0)
+		result = log->sys->fsync(log->sys, draft->fd);
+	return result == 0 && draft->bad_count > 0 ? ckptlog_put_aside(log, draft->bad, draft->bad_count, false) : result;
 }
 
 static void draft_release(struct ckptlog *log, struct draft *draft)
 {
 	sys_close(log->sys, &draft->fd);
 	free(draft->places);
+	free(draft->bad);
+}
+
+/* Whether the log's name may be that of the draft's file, after a rename that failed: over a network it may have been done all the same. */
+static bool may_be_renamed(struct ckptlog *log, const struct draft *draft)
+{
+	struct sys *sys = log->sys;
+	struct stat mine, named;
+	int result = sys->fstatat(sys, log->root_fd, NAME_CHECKPOINTS_LOG, &named);
+
+	if (result == -ENOENT)
+		return false;
+	return result < 0 || sys->fstat(sys, draft->fd, &mine) < 0 || (mine.st_ino == named.st_ino && mine.st_dev == named.st_dev);
 }
 
 /* The draft's file under the log's name, durably. *ret_renamed: on failure too. */
@@ -221,14 +262,15 @@ static int put_in_place(struct ckptlog *log, const struct ckptlog_plan *plan, st
 	int result = write_draft(log, plan, draft);
 
 	*ret_renamed = false;
-	if (result == 0)
+	if (result == 0) {
 		result = sys->renameat(sys, log->root_fd, LOG_TMP, NAME_CHECKPOINTS_LOG);
+		*ret_renamed = result == 0 || may_be_renamed(log, draft);
+	}
 	if (result < 0) {
 		/* One that stays is only litter: it is truncated the next time. */
 		(void)sys->unlinkat(sys, log->root_fd, LOG_TMP, 0);
 		return result;
 	}
-	*ret_renamed = true;
 	return sys->fsync(sys, log->root_fd);
 }
 
@@ -245,8 +287,26 @@ static void adopt(struct ckptlog *log, const struct ckptlog_plan *plan, struct d
 		ckptindex_remove(index, (struct ckptindex_entry *)plan->without);
 	if (plan->from > 0)
 		ckptindex_remove_oldest(index, plan->from);
-	for (size_t i = 0; i < index->count; i++)
-		ckptindex_move(index, index->entries[i], draft->places[i].offset, draft->places[i].size);
+	for (size_t i = 0; i < index->count; i++) {
+		if (draft->places[i].size > 0)
+			ckptindex_move(index, index->entries[i], draft->places[i].offset, draft->places[i].size);
+	}
+	for (size_t i = draft->place_count; i-- > 0;) {
+		if (draft->places[i].size == 0)
+			ckptindex_remove(index, index->entries[i]);
+	}
+	if (draft->bad_count > 0)
+		log->version++;
+}
+
+/* After records were put aside: HEAD may have named one of them. If it can't be changed it names none that is there, which the next opening mends. */
+static void follow_head(struct ckptlog *log)
+{
+	const struct ckptindex *index = &log->index;
+	const struct ckptindex_entry *newest = index->count > 0 ? index->entries[index->count - 1] : NULL;
+
+	if (log->head && !log->stopped && !ckptindex_find(index, log->head, log->head_size))
+		(void)ckptlog_set_head(log, newest ? newest->id : NULL, newest ? newest->id_size : 0);
 }
 
 /* The new file has the log's name, but whether a crash leaves it there is not certain: the old content once more, from the old file, which is still open. */
@@ -272,6 +332,8 @@ int ckptlog_write_anew(struct ckptlog *log, const struct ckptlog_plan *plan)
 
 	if (result == 0) {
 		adopt(log, plan, &draft);
+		if (draft.bad_count > 0)
+			follow_head(log);
 	} else {
 		log_write(&log->log, WAL_LOG_ERROR, NAME_CHECKPOINTS_LOG ": cannot write it anew: %s", wal_strerror(result));
 		if (renamed)
@@ -366,8 +428,9 @@ static int restore_head(struct ckptlog *log)
 {
 	CLEANUP_FREE uint8_t *id = NULL;
 	size_t id_size;
+	if (log->head_unread)
+		return -EIO;
 	int result = ckptlog_read_head(log, &id, &id_size);
-
 	if (result == 0 && id_size == log->head_size && (id_size == 0 || memcmp(id, log->head, id_size) == 0))
 		return 0;
 	return write_head(log, log->head, log->head_size);
@@ -387,6 +450,7 @@ int ckptlog_set_head(struct ckptlog *log, const uint8_t *id, size_t id_size)
 		free(log->head);
 		log->head = steal_ptr(copy);
 		log->head_size = id ? id_size : 0;
+		log->head_unread = false;
 		return 0;
 	}
 	log_write(&log->log, WAL_LOG_ERROR, NAME_HEAD ": cannot %s it: %s", id ? "replace" : "remove", wal_strerror(result));

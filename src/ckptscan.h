@@ -2,11 +2,10 @@
 /*
  * Reads checkpoints.log from its beginning to its end: the records that hold, and the bytes that belong to none. Changes nothing.
  *
- * Behind a bad place the scan goes on at the next "CKPT" that begins a record that holds. Ids hold any bytes, also such as look like records: so where a bad record's own fields agree
- * on where it ends, and that is the file's end or a record that holds, what is inside it is not looked at.
+ * Where a record should be and none holds, the scan goes on at its end if that is known (see ckptend.h), else at the next "CKPT" that begins a record that holds.
  *
- * The work is linear in the file's size whatever stands in it: once a checksum has failed, those of all prefixes are computed in one pass, a sample of them kept (no
- * more than 4 MiB), and the checksum of any range follows from two of them. Memory: that, a window, and one record whose checksum holds.
+ * The work is linear in the file's size whatever stands in it, up to 512 MiB: no more than some 200 bytes are read and checksummed for each byte of it. In a larger file each
+ * place that looks like a record, of which a hostile one has one in 6 bytes, can cost reading 2^-19 of the file. Memory: 4 MiB of checksums, a window, and one record whose checksum holds.
  */
 #ifndef WAL_CKPTSCAN_H
 #define WAL_CKPTSCAN_H

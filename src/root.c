@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "bytes.h"
+#include "crc32.h"
 #include "names.h"
 
 #define LOCK_TEXT "libwal store\n"
@@ -250,12 +251,20 @@ static size_t format_lock(char text[LOCK_BYTES + 1])
 	return (size_t)snprintf(text, LOCK_BYTES + 1, "%-10ld\n%s", (long)getpid(), LOCK_TEXT);
 }
 
+/* With a checksum: one flipped bit must not keep the store from being opened. */
+static int format_shards(char text[LOCK_BYTES + 1], uint32_t shards)
+{
+	int n = snprintf(text, LOCK_BYTES + 1, LOCK_SHARDS "%" PRIu32, shards);
+
+	return snprintf(text, LOCK_BYTES + 1, LOCK_SHARDS "%-5" PRIu32 " %08" PRIx32 "\n", shards, crc32_update(0, text, (size_t)n));
+}
+
 int root_record_shards(struct root *root, uint32_t shards)
 {
 	struct env *env = root->env;
 	char text[LOCK_BYTES + 1];
 	size_t offset = format_lock(text);
-	int n = snprintf(text, sizeof text, LOCK_SHARDS "%-5" PRIu32 "\n", shards);
+	int n = format_shards(text, shards);
 	int result = sys_pwrite_full(env->sys, root->lock_fd, text, (size_t)n, offset);
 
 	if (result == 0)
@@ -267,11 +276,19 @@ int root_record_shards(struct root *root, uint32_t shards)
 
 static void read_shards(struct root *root)
 {
-	char text[LOCK_BYTES + 1];
+	char text[LOCK_BYTES + 1], again[LOCK_BYTES + 1];
 	const char *line;
 
-	if (read_lock(root->env, text) == 0 && (line = strstr(text, LOCK_TEXT LOCK_SHARDS)) != NULL)
-		root->shards = (uint32_t)strtoul(line + strlen(LOCK_TEXT LOCK_SHARDS), NULL, 10);
+	if (read_lock(root->env, text) != 0 || !(line = strstr(text, LOCK_TEXT LOCK_SHARDS)))
+		return;
+	line += strlen(LOCK_TEXT);
+	unsigned long shards = strtoul(line + strlen(LOCK_SHARDS), NULL, 10);
+	if (shards <= UINT16_MAX) {
+		int n = format_shards(again, (uint32_t)shards);
+
+		if (strncmp(line, again, (size_t)n) == 0)
+			root->shards = (uint32_t)shards;
+	}
 }
 
 /* Or, where nothing can be written, makes it read-only. */

@@ -77,7 +77,7 @@ static uint32_t count_shards(struct wal_store *store)
 /* Whether there is nothing in the store but some of `want` shards, without any entry and without the first: making it did not come to its end. */
 static bool is_unfinished(struct wal_store *store, uint32_t want)
 {
-	bool unfinished = store->count < want && ckptlog_count(store->checkpoints) == 0;
+	bool unfinished = store->count < want && ckptlog_count(store->checkpoints) == 0 && store->root.shards == 0;
 	uint64_t first, next;
 	uint32_t shard;
 

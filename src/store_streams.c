@@ -3,8 +3,8 @@
  * The table of a store's streams: finding, listing, making and deleting them.
  *
  * The crash order of making a stream: directory, segment file (fsync), segments.idx (fsync, rename, fsync of the directory), fsync of the root. A crash may leave an empty
- * directory, which is taken over when the stream is made again. Of deleting one: the checkpoints forget it, then head.state, sidecar and segment, fsync of the directory, then
- * segments.idx, the directory, fsync of the root; what a crash leaves is a stream without entries that goes on with its next id, or an empty directory.
+ * directory, which is taken over when the stream is made again. Of deleting one: the checkpoints forget it, then head.state, segments.idx and sidecar, fsync of the directory, then
+ * the segment, the directory, fsync of the root; what a crash leaves is a stream without entries that goes on with its next id, or an empty directory.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -195,34 +195,37 @@ static int make_dir(struct wal_store *store, const char *name)
 	return result == WAL_END ? -EEXIST : result;
 }
 
+struct deletion {
+	struct sys *sys;
+	int dir_fd;
+	char last[NAME_SEGMENT_MAX];
+};
+
 static int visit_delete(void *arg, const char *name, unsigned char type)
 {
-	void **args = arg;
-	struct env *env = args[0];
-	int *dir_fd = args[1];
+	struct deletion *d = arg;
 
 	(void)type;
-	if (strcmp(name, NAME_SEGMENTS_IDX) == 0)
-		return 0; /* last: it keeps the next id */
-	return env->sys->unlinkat(env->sys, *dir_fd, name, 0);
+	return strcmp(name, d->last) == 0 ? 0 : d->sys->unlinkat(d->sys, d->dir_fd, name, 0);
 }
 
-static int delete_files(struct wal_store *store, const char *name)
+/* The active segment goes last: its name keeps the next id. */
+static int delete_files(struct wal_store *store, const char *name, uint64_t active_id)
 {
 	struct env *env = &store->engine.env;
-	int dir_fd = segment_open_dir(env, name);
-	void *args[] = { env, &dir_fd };
+	struct deletion d = { .sys = env->sys, .dir_fd = segment_open_dir(env, name) };
 
-	if (dir_fd < 0)
-		return dir_fd;
-	int result = sys_list(env->sys, dir_fd, visit_delete, args);
+	if (d.dir_fd < 0)
+		return d.dir_fd;
+	name_segment(d.last, active_id);
+	int result = sys_list(d.sys, d.dir_fd, visit_delete, &d);
 	if (result == 0)
-		result = env->sys->fsync(env->sys, dir_fd);
+		result = d.sys->fsync(d.sys, d.dir_fd);
 	if (result == 0)
-		result = env->sys->unlinkat(env->sys, dir_fd, NAME_SEGMENTS_IDX, 0);
+		result = d.sys->unlinkat(d.sys, d.dir_fd, d.last, 0);
 	if (result == -ENOENT)
 		result = 0;
-	sys_close(env->sys, &dir_fd);
+	sys_close(d.sys, &d.dir_fd);
 	if (result == 0)
 		result = env->sys->unlinkat(env->sys, env->root_fd, name, AT_REMOVEDIR);
 	return result < 0 ? result : env->sys->fsync(env->sys, env->root_fd);
@@ -249,7 +252,7 @@ int store_create_stream(struct wal_store *store, const char *name, struct wal_st
 			segcache_forget(store->engine.segcache, st->key, 0);
 			stream_unref(st);
 		}
-		delete_files(store, name);
+		delete_files(store, name, 0);
 		return error_set(err, result, name, "stream '%s': cannot make its files: %s", name, wal_strerror(result));
 	}
 	stream_ref(st);
@@ -379,7 +382,7 @@ static int delete_stream(struct wal_store *store, struct wal_stream *st)
 	segcache_forget(store->engine.segcache, st->key, st->active.first_id);
 	/* A sync that has just ended may have made the sidecar again. */
 	for (unsigned tries = 0; tries == 0 || (result == -ENOTEMPTY && tries < DELETE_TRIES_MAX); tries++)
-		result = delete_files(store, st->name);
+		result = delete_files(store, st->name, st->active.first_id);
 	if (result < 0)
 		log_write(&store->engine.env.log, WAL_LOG_ERROR, "stream '%s' is not deleted wholly: %s", st->name, wal_strerror(result));
 	remove_stream(store, st);

@@ -124,6 +124,8 @@ void wal_stream_watch(struct wal_stream *st, uint64_t id, struct wal_op *op)
 		stream_op_finish(st, op, -ENOENT);
 	else if (id < atomic_load_explicit(&st->pub_next, memory_order_relaxed))
 		stream_op_finish(st, op, 0);
+	else if (st->health != WAL_HEALTHY && !st->engine->env.opts.ro)
+		stream_op_finish(st, op, -EIO);
 	else
 		op_list_push(&st->watches, op);
 	stream_call_back(st);

@@ -155,6 +155,7 @@ void stream_stop(struct wal_stream *st)
 		stream_op_finish(st, op, -EIO);
 	while ((op = op_list_pop(&st->syncs)))
 		stream_op_finish(st, op, -EIO);
+	stream_end_watches(st, -EIO);
 	pthread_mutex_unlock(&st->lock);
 
 	log_write(&st->engine->env.log, WAL_LOG_ERROR, "stream '%s': %s; it takes no more appends until the store is opened again", st->name,

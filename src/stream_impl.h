@@ -326,6 +326,9 @@ void stream_unreserve(struct wal_stream *st, uint64_t bytes);
 /* Cuts the active segment's file at `offset`, and what was allocated behind it, except what is reserved. Caller holds `writing`. */
 int stream_cut(struct wal_stream *st, struct segment *segment, uint64_t offset);
 
+/* Cuts off what is allocated behind the active segment's end, except what is reserved: a full disk needs it more. Caller holds `writing`, and no lock. */
+int stream_give_back_space(struct wal_stream *st);
+
 /* How far to allocate a file that has frames up to `end`. */
 uint64_t stream_allocation_step(uint64_t end, uint64_t segment_size);
 

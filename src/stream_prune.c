@@ -43,6 +43,46 @@ static int replace_index(struct wal_stream *st, size_t drop)
 	return result;
 }
 
+/* Removes the sidecars of those that are to go: they are only caches. */
+static int remove_sidecars(struct wal_stream *st, size_t drop)
+{
+	struct sys *sys = st->engine->env.sys;
+	int dir_fd = segment_open_dir(&st->engine->env, st->name);
+	char name[NAME_SEGMENT_MAX];
+
+	if (dir_fd < 0)
+		return dir_fd;
+	for (size_t i = 0; i < drop; i++) {
+		segcache_forget(st->engine->segcache, st->key, st->segments.ids[i]);
+		sys->unlinkat(sys, dir_fd, name_meta(name, st->segments.ids[i]), 0);
+	}
+	int result = sys->fsync(sys, dir_fd);
+	sys_close(sys, &dir_fd);
+	return result;
+}
+
+static bool is_full(int result)
+{
+	return result == -ENOSPC || result == -EDQUOT;
+}
+
+/*
+ * Step 1 where the disk is full, and pruning is what would make room: what the log itself can spare is given back first. Caller holds both tokens, and no lock.
+ */
+static int replace_index_on_full_disk(struct wal_stream *st, size_t drop)
+{
+	int result = stream_give_back_space(st);
+
+	if (result == 0)
+		result = replace_index(st, drop);
+	if (is_full(result)) {
+		result = remove_sidecars(st, drop);
+		if (result == 0)
+			result = replace_index(st, drop);
+	}
+	return result;
+}
+
 /* Step 2. Caller holds st->lock. */
 static void drop_from_memory(struct wal_stream *st, size_t drop)
 {
@@ -71,6 +111,8 @@ static int drop_below(struct wal_stream *st, uint64_t id)
 	if (drop > 0 && result == 0) {
 		pthread_mutex_unlock(&st->lock);
 		result = replace_index(st, drop);
+		if (is_full(result))
+			result = replace_index_on_full_disk(st, drop);
 		pthread_mutex_lock(&st->lock);
 		/* It may have been replaced all the same. */
 		st->index_unsure = result < 0;

@@ -308,6 +308,14 @@ int wal_stream_rotate(struct wal_stream *st)
 	if (result == 0) {
 		if (st->active.end > 0)
 			result = stream_rotate(st);
+		/* Who asks for it may be about to prune, for want of room. */
+		if (result == -ENOSPC || result == -EDQUOT) {
+			pthread_mutex_unlock(&st->lock);
+			int given = stream_give_back_space(st);
+			pthread_mutex_lock(&st->lock);
+			if (given == 0 && st->health == WAL_HEALTHY)
+				result = stream_rotate(st);
+		}
 		stream_give_writing(st);
 	}
 	stream_call_back(st);

@@ -119,3 +119,15 @@ int stream_cut(struct wal_stream *st, struct segment *segment, uint64_t offset)
 		extend(st, segment, offset + st->reserved);
 	return 0;
 }
+
+int stream_give_back_space(struct wal_stream *st)
+{
+	struct segment *segment;
+	int result = stream_pin_active(st, &segment);
+
+	if (result < 0)
+		return result;
+	result = stream_cut(st, segment, st->active.end);
+	segcache_put(st->engine->segcache, segment);
+	return result;
+}

@@ -373,8 +373,8 @@ int wal_stream_sync(struct wal_stream *stream);
 struct wal_op;
 
 /*
- * A wait that calls back: op->done is called with result 0 when an entry with an id >= `id` is visible, with -ENOENT when the stream is deleted, with -ECANCELED by
- * wal_store_close(). Of the op only `done` and `arg` are read; it belongs to the library as with wal_stream_submit(), until `done` is called, which happens exactly once, from any thread, perhaps
+ * A wait that calls back: op->done is called with result 0 when an entry with an id >= `id` is visible, with -ENOENT when the stream is deleted, with -EIO when it takes no
+ * more appends (WAL_STOPPED, WAL_READONLY), with -ECANCELED by wal_store_close(). Of the op only `done` and `arg` are read; it belongs to the library as with wal_stream_submit(), until `done` is called, which happens exactly once, from any thread, perhaps
  * before this returns, never with a lock held; or until it is taken back. In a read-only store nothing ever comes. Never blocks on the disk.
  */
 void wal_stream_watch(struct wal_stream *stream, uint64_t id, struct wal_op *op);

@@ -55,6 +55,8 @@ missing_packages() {
 	command -v perl >/dev/null || echo perl
 	command -v pgrep >/dev/null || echo procps
 	command -v rsync >/dev/null || echo rsync
+	command -v restic >/dev/null || echo restic
+	command -v borg >/dev/null || echo borgbackup
 	command -v strace >/dev/null || echo strace
 	command -v mount >/dev/null || echo mount
 	command -v shellcheck >/dev/null || echo shellcheck
@@ -137,7 +139,7 @@ run_tests() {
 check_scripts() {
 	say "Checking scripts"
 	mkdir -p "$build"
-	find "$top" -path "$build" -prune -o -name .git -prune -o -type f \( -name '*.sh' -o -path '*/.ci/run' \) -print0 |
+	find "$top" -path "$build" -prune -o -name .git -prune -o -type f \( -name '*.sh' -o -path '*/.ci/run' -o -path '*/bash-completion/*' \) -print0 |
 		xargs -0 shellcheck || return 1
 	echo "no complaint"
 }

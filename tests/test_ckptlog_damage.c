@@ -73,6 +73,19 @@ static void torn_at_every_length(void **state)
 	}
 }
 
+/* One damaged place, kept in a file of its own. */
+static void expect_aside(const struct tmpdir *dir, const char *suffix, size_t offset, const uint8_t *data, size_t size)
+{
+	uint8_t content[256];
+	char name[64];
+	int n = sprintf((char *)content, CKPT_LOG " offset=%zu bytes=%zu\n", offset, size);
+
+	assert_true((size_t)n + size <= sizeof content);
+	memcpy(content + n, data, size);
+	sprintf(name, CKPT_LOG "%s", suffix);
+	dir_expect(dir, name, content, (size_t)n + size);
+}
+
 /* Of three records each bit once: no more than its own is lost, and all bytes of it are kept aside. */
 static void every_bit_flipped(void **state)
 {
@@ -97,15 +110,10 @@ static void every_bit_flipped(void **state)
 				ckpt_expect(cl, three[i], i);
 		}
 		ckptlog_free(cl);
-		if (hit == 2) {
+		if (hit == 2)
 			dir_expect(&dir, CKPT_LOG ".torn.0", data + begin, ends[2] - begin);
-		} else {
-			uint8_t line[128 + 64];
-			int n = sprintf((char *)line, CKPT_LOG " offset=%zu bytes=%zu\n", begin, ends[hit] - begin);
-
-			memcpy(line + n, data + begin, ends[hit] - begin);
-			dir_expect(&dir, CKPT_LOG ".damaged.0", line, (size_t)n + ends[hit] - begin);
-		}
+		else
+			expect_aside(&dir, ".damaged.0", begin, data + begin, ends[hit] - begin);
 		data[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		tmpdir_remove(&dir);
 	}
@@ -444,13 +452,16 @@ static ssize_t counting_pread(struct sys *sys, int fd, void *data, size_t size, 
 /* Files that are made so that each place in them looks like the beginning of a record that reaches to the end. */
 static void hostile_files_are_read_in_linear_time(void **state)
 {
-	enum { SIZE = 1 << 20, TIMES_MAX = 150 };
+	enum { SIZE = 1 << 20, TIMES_MAX = 200 };
 	static const uint8_t head_v1[] = { 1, 1, 0, 'x', 0, 0, 0, 0, 0, 0, 0, 0, 1, 0 }, head_v2[] = { 2, 1, 0, 'x', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
 	uint8_t *data = malloc(SIZE);
 
 	(void)state;
-	for (int kind = 0; kind < 6; kind++) {
+	for (int run = 0; run < 12; run++) {
 		struct counting counting = { .sys = *sys_real() };
+		/* The second time a record that holds reaches the end: it is one that no other can contain. */
+		bool last = run >= 6;
+		int kind = run % 6;
 		size_t step = (const size_t[]){ 4, 15, 26, 28, 284, 264 }[kind];
 		struct tmpdir dir;
 
@@ -475,13 +486,16 @@ static void hostile_files_are_read_in_linear_time(void **state)
 				ckpt_record(data + at + 236, head_v2, sizeof head_v2);
 			}
 		}
+		if (last)
+			ckpt_record(data + SIZE - 28, head_v2, sizeof head_v2);
 		tmpdir_make(&dir, "ckptlog");
 		dir_write(&dir, CKPT_LOG, data, SIZE);
 		struct ckptlog *cl = ckpt_open_with(&counting.sys, &dir, true, NULL);
-		assert_int_equal(ckptlog_count(cl), kind >= 4);
+		/* All have the same id. */
+		assert_int_equal(ckptlog_count(cl), last);
 		ckptlog_free(cl);
 		if (counting.bytes > (uint64_t)TIMES_MAX * SIZE)
-			fail_msg("kind %d: %" PRIu64 " bytes read of a file of %d", kind, counting.bytes, SIZE);
+			fail_msg("run %d: %" PRIu64 " bytes read of a file of %d", run, counting.bytes, SIZE);
 		tmpdir_remove(&dir);
 	}
 	free(data);
@@ -509,6 +523,29 @@ static void a_claim_is_not_allocated(void **state)
 	assert_int_equal(ckptlog_count(cl), 0);
 	assert_true(counting.bytes < (uint64_t)4 * (301 << 20));
 	ckptlog_free(cl);
+	tmpdir_remove(&dir);
+}
+
+/* A hole of 1 GiB behind a record, put aside, takes no room. */
+static void a_hole_is_put_aside_as_one(void **state)
+{
+	enum { HOLE = 1 << 30 };
+	struct sys quick = ckpt_quick_sys();
+	struct tmpdir dir;
+	char path[PATH_MAX];
+	struct stat st;
+
+	(void)state;
+	tmpdir_make(&dir, "ckptlog");
+	dir_write(&dir, CKPT_LOG, raw_log, RAW_BYTES);
+	assert_int_equal(truncate(tmpdir_path(&dir, CKPT_LOG, path), RAW_BYTES + HOLE), 0);
+	struct ckptlog *cl = ckpt_open_with(&quick, &dir, false, NULL);
+	assert_int_equal(ckptlog_count(cl), 5);
+	ckptlog_free(cl);
+	dir_expect(&dir, CKPT_LOG, raw_log, RAW_BYTES);
+	assert_int_equal(stat(tmpdir_path(&dir, CKPT_LOG ".torn.0", path), &st), 0);
+	assert_int_equal(st.st_size, HOLE);
+	assert_true(st.st_blocks < 1024);
 	tmpdir_remove(&dir);
 }
 
@@ -612,42 +649,188 @@ static void damage_under_an_open_log(void **state)
 	assert_true(logged_has(&logged, "offset 52: expected a record with 40 bytes, found a checksum that does not hold"));
 	ckpt_expect(cl, "one", 0);
 	ckpt_expect_latest(cl, "three");
-	/* What can't be read can't be copied; what does not copy it can be done. */
-	assert_int_equal(ckptlog_remove(cl, "one", 3), -EBADMSG);
-	assert_int_equal(ckptlog_forget_stream(cl, "bee"), -EBADMSG);
-	ckpt_expect_ids(cl, "one two three ");
-	assert_int_equal(ckptlog_remove(cl, "two", 3), 0);
-	ckpt_expect_ids(cl, "one three ");
+	/* It costs itself only: whatever writes the others anew puts it aside. */
+	uint64_t version = ckptlog_version(cl);
+	size_t size;
+	uint8_t *before = file_read(path, &size);
+	assert_int_equal(ckptlog_remove(cl, "one", 3), 0);
+	ckpt_expect_ids(cl, "three ");
+	ckpt_expect(cl, "three", 2);
+	ckpt_expect_missing(cl, "two");
+	assert_int_equal(ckptlog_version(cl), version + 2);
+	expect_aside(&dir, ".damaged.0", CKPT_BYTES("one"), before + CKPT_BYTES("one"), CKPT_BYTES("two"));
+	free(before);
+	assert_true(logged_has(&logged, "what was damaged is kept in 'checkpoints.log.damaged.0'"));
 	damage_shrink(path, 1);
 	assert_int_equal(ckptlog_load(cl, "three", 5, &cp), -EBADMSG);
 	assert_true(logged_has(&logged, "found the end of the file"));
 	ckptlog_free(cl);
 	cl = ckpt_open(&dir);
-	ckpt_expect_ids(cl, "one ");
+	ckpt_expect_ids(cl, "");
 	ckptlog_free(cl);
 	logged_release(&logged);
 	tmpdir_remove(&dir);
 }
 
+static int compact_two(struct ckptlog *log)
+{
+	size_t removed;
+	int r = ckptlog_compact(log, 2, &removed);
+
+	assert_int_equal(removed, 1);
+	return r;
+}
+
+static int forget_bee(struct ckptlog *log)
+{
+	return ckptlog_forget_stream(log, "bee");
+}
+
+static int forget_none(struct ckptlog *log)
+{
+	return ckptlog_forget_stream(log, "no such stream");
+}
+
+static int remove_one(struct ckptlog *log)
+{
+	return ckptlog_remove(log, "one", 3);
+}
+
+/* Whichever record rots under an open log, also the one that HEAD names, or one that is larger than what is copied at once: changes of the others succeed. */
+static void rot_of_another_record(void **state)
+{
+	static int (*const changes[])(struct ckptlog *log) = { compact_two, forget_bee, forget_none, remove_one };
+	struct sys quick = ckpt_quick_sys();
+	enum { STREAMS = 30000 };
+	char (*names)[16] = calloc(STREAMS, sizeof *names);
+	struct wal_cut *cuts = calloc(STREAMS, sizeof *cuts);
+
+	(void)state;
+	for (size_t i = 0; i < STREAMS; i++) {
+		snprintf(names[i], sizeof names[i], "s%06zu", i);
+		cuts[i] = (struct wal_cut){ names[i], i };
+	}
+	const struct wal_checkpoint large = { .id = "large", .id_size = 5, .cut_count = STREAMS, .cuts = cuts };
+	for (int i = 0; i < 8; i++) {
+		bool rot_large = i >= 4;
+		struct wal_checkpoint *cp;
+		struct tmpdir dir;
+		char path[PATH_MAX];
+		int64_t time_ns;
+		size_t size;
+
+		tmpdir_make(&dir, "ckptlog");
+		tmpdir_path(&dir, CKPT_LOG, path);
+		struct ckptlog *cl = ckpt_open_with(&quick, &dir, false, NULL);
+		ckpt_add(cl, "one", 1);
+		assert_int_equal(ckptlog_append(cl, &large, 0, 0, &time_ns), 0);
+		ckpt_add(cl, "three", 3);
+		free(file_read(path, &size));
+		/* At its end, when most of it has been copied. */
+		damage_flip_bit(path, rot_large ? size - CKPT_BYTES("three") - 1 : size - 1, 3);
+		assert_int_equal(changes[i % 4](cl), 0);
+		assert_true(dir_has(&dir, CKPT_LOG ".damaged.0"));
+		bool one_goes = changes[i % 4] == compact_two || changes[i % 4] == remove_one;
+		for (int again = 0; again < 2; again++) {
+			assert_int_equal(ckptlog_load(cl, "large", 5, &cp), rot_large ? WAL_NOT_FOUND : 0);
+			if (!rot_large)
+				free(cp);
+			assert_int_equal(ckptlog_load(cl, "three", 5, &cp), rot_large ? 0 : WAL_NOT_FOUND);
+			if (rot_large)
+				free(cp);
+			assert_int_equal(ckptlog_count(cl), 2 - one_goes);
+			ckpt_expect_latest(cl, rot_large ? "three" : "large");
+			dir_expect_head(&dir, rot_large ? "three" : "large");
+			ckptlog_free(cl);
+			cl = ckpt_open_with(&quick, &dir, false, NULL);
+		}
+		assert_false(dir_has(&dir, CKPT_LOG ".damaged.1"));
+		assert_false(dir_has(&dir, CKPT_LOG ".torn.0"));
+		ckptlog_free(cl);
+		tmpdir_remove(&dir);
+	}
+	free(cuts);
+	free(names);
+}
+
+/* The log shows nothing, changes nothing, and says why. */
+static void expect_unread(struct sys *sys, const struct tmpdir *dir, const char *why)
+{
+	char *before = snapshot_take(dir->path);
+
+	for (int ro = 0; ro < 2; ro++) {
+		struct logged logged = LOGGED_INIT;
+		struct ckptlog *cl = ckpt_open_with(sys, dir, ro, &logged);
+
+		assert_true(logged_has(&logged, why));
+		assert_true(ckptlog_open_error(cl) < 0);
+		assert_int_equal(ckptlog_count(cl), 0);
+		ckpt_expect_latest(cl, NULL);
+		ckpt_expect_missing(cl, "one");
+		assert_int_equal(ckpt_append(cl, "one", 1, 0), ro ? -EROFS : -EIO);
+		assert_int_equal(ckptlog_remove(cl, "one", 3), ro ? -EROFS : -EIO);
+		assert_int_equal(ckptlog_compact(cl, 1, NULL), ro ? -EROFS : -EIO);
+		assert_int_equal(ckptlog_forget_stream(cl, "a"), ro ? -EROFS : -EIO);
+		ckptlog_free(cl);
+		logged_release(&logged);
+	}
+	snapshot_expect(dir->path, before);
+	free(before);
+}
+
+struct bad_sector {
+	struct sys sys;
+	int fd;
+};
+
+static int bad_openat(struct sys *sys, int dirfd, const char *name, int flags, mode_t mode)
+{
+	int fd = sys_real()->openat(sys_real(), dirfd, name, flags, mode);
+
+	if (strcmp(name, CKPT_LOG) == 0)
+		container_of(sys, struct bad_sector, sys)->fd = fd;
+	return fd;
+}
+
+static ssize_t bad_pread(struct sys *sys, int fd, void *data, size_t size, uint64_t offset)
+{
+	/* Records before it could be read. */
+	if (fd == container_of(sys, struct bad_sector, sys)->fd && offset + size > (400 << 10))
+		return -EIO;
+	return sys_real()->pread(sys_real(), fd, data, size, offset);
+}
+
+/* Streams are not to be out of reach because checkpoints are. */
 static void files_of_other_kinds(void **state)
 {
-	const struct log silent = { 0 };
-	struct wal_error err = { 0 };
+	struct bad_sector bad = { .sys = *sys_real(), .fd = -1 };
 	struct ckptlog *cl;
 	struct tmpdir dir;
+	char id[60001];
 
 	(void)state;
 	tmpdir_make(&dir, "ckptlog");
 	assert_int_equal(symlinkat("/etc/passwd", dir.fd, CKPT_LOG), 0);
-	assert_int_equal(ckptlog_open(sys_real(), &silent, dir.fd, false, &cl, &err), -ELOOP);
-	assert_string_equal(err.path, CKPT_LOG);
-	assert_string_equal(err.message, "'checkpoints.log': cannot open it: Too many levels of symbolic links");
-	assert_int_equal(err.code, -ELOOP);
-	assert_int_equal(ckptlog_open(sys_real(), &silent, dir.fd, true, &cl, NULL), -ELOOP);
+	expect_unread(sys_real(), &dir, "checkpoints.log: cannot read it: Too many levels of symbolic links; the store is opened without its checkpoints");
 	tmpdir_remove(&dir);
 	tmpdir_make(&dir, "ckptlog");
 	assert_int_equal(mkfifoat(dir.fd, CKPT_LOG, 0600), 0);
-	assert_int_equal(ckptlog_open(sys_real(), &silent, dir.fd, true, &cl, NULL), -EINVAL);
+	expect_unread(sys_real(), &dir, "checkpoints.log: cannot read it: Invalid argument");
+	tmpdir_remove(&dir);
+	tmpdir_make(&dir, "ckptlog");
+	cl = ckpt_open(&dir);
+	for (char c = 'a'; c < 'k'; c++) {
+		memset(id, c, sizeof id - 1);
+		id[sizeof id - 1] = '\0';
+		ckpt_add(cl, id, 1);
+	}
+	ckptlog_free(cl);
+	bad.sys.openat = bad_openat;
+	bad.sys.pread = bad_pread;
+	expect_unread(&bad.sys, &dir, "checkpoints.log: cannot read it: Input/output error");
+	cl = ckpt_open(&dir);
+	assert_int_equal(ckptlog_count(cl), 10);
+	ckptlog_free(cl);
 	tmpdir_remove(&dir);
 	/* The original takes any name for a stream: that store can be opened, but has no room for checkpoints. */
 	tmpdir_make(&dir, "ckptlog");
@@ -681,6 +864,8 @@ int main(void)
 		cmocka_unit_test(head_that_is_good),
 		cmocka_unit_test(head_alone),
 		cmocka_unit_test(damage_under_an_open_log),
+		cmocka_unit_test(rot_of_another_record),
+		cmocka_unit_test(a_hole_is_put_aside_as_one),
 		cmocka_unit_test(files_of_other_kinds),
 	};
 

@@ -11,6 +11,7 @@
 #include "checkpoints.h"
 #include "ckptlog.h"
 #include "ckptrecord.h"
+#include "cleanup.h"
 #include "damage.h"
 #include "faultsys.h"
 #include "test.h"
@@ -313,13 +314,13 @@ static void write_bad_log(const struct tmpdir *dir, uint8_t *data)
 /* Mending fails at each call: what is good is never lost, the bad bytes are kept at least once. */
 static void opening_fails(void **state)
 {
-	static const int errors[] = { EIO, ENOSPC };
+	static const int errors[] = { EIO, ENOSPC, ENOMEM };
 	struct sys quick = ckpt_quick_sys();
 	uint8_t data[RAW_BYTES];
 
 	(void)state;
 	for (size_t e = 0; e < TEST_COUNT(errors); e++) {
-		bool hit = true, opened_stopped = false;
+		bool hit = true, opened_stopped = false, opened_empty = false;
 
 		for (unsigned nth = 1; hit; nth++) {
 			const struct log silent = { 0 };
@@ -337,16 +338,22 @@ static void opening_fails(void **state)
 			hit = faultsys_hit(&f);
 			faultsys_fail(&f, FAULT_ANY, 0, 0);
 			if (result == 0) {
-				assert_int_equal(ckptlog_count(log), 3);
-				ckpt_expect_latest(log, "snapshot/4");
+				bool empty = ckptlog_count(log) == 0;
+
+				assert_true(ckptlog_open_error(log) == 0 || (hit && ckptlog_open_error(log) == -errors[e]));
+				assert_true(empty ? ckptlog_open_error(log) < 0 : ckptlog_count(log) == 3);
+				ckpt_expect_latest(log, empty ? NULL : "snapshot/4");
 				int later = ckpt_append(log, "later", 1, 0);
 
 				assert_true(later == 0 || (later == -EIO && hit));
-				opened_stopped |= later == -EIO;
+				assert_int_equal(later, ckptlog_open_error(log) < 0 || later < 0 ? -EIO : 0);
+				opened_stopped |= later == -EIO && !empty;
+				opened_empty |= empty;
 				if (later == 0)
 					assert_int_equal(ckptlog_remove(log, "later", 5), 0);
 				ckptlog_free(log);
 			} else {
+				assert_int_equal(errors[e], ENOMEM);
 				assert_int_equal(result, -errors[e]);
 				assert_int_equal(err.code, result);
 				assert_true(hit && strlen(err.message) > 0);
@@ -361,19 +368,22 @@ static void opening_fails(void **state)
 			dir_expect(&dir, CKPT_LOG ".torn.0", raw_log + RAW_LAST, RAW_BYTES - 1 - RAW_LAST);
 			tmpdir_remove(&dir);
 		}
-		/* A full disk does not keep the checkpoints from being read. */
-		assert_int_equal(opened_stopped, errors[e] == ENOSPC);
+		/* What can be read is, and what can't keeps nobody from the streams; but without memory nothing is opened. */
+		assert_int_equal(opened_stopped, errors[e] != ENOMEM);
+		assert_int_equal(opened_empty, errors[e] != ENOMEM);
 	}
 }
 
-/* Reading a log that is in order fails at each call. */
+/* Reading a log that is in order fails at each call: nothing on disk changes by it. HEAD names another than the newest, which one that can't be read must not come to name. */
 static void opening_a_good_log_fails(void **state)
 {
-	bool hit = true;
+	static const int errors[] = { EIO, EACCES, EMFILE };
+	bool hit, head_unread = false;
 
 	(void)state;
-	for (unsigned nth = 1; hit; nth++) {
-		const struct log silent = { 0 };
+	for (unsigned nth = 1, e = 0; e < TEST_COUNT(errors); nth = hit ? nth + 1 : 1, e += !hit) {
+		struct logged logged = LOGGED_INIT;
+		const struct log to_logged = { logged_write, &logged };
 		struct ckptlog *log;
 		struct faultsys f;
 		struct tmpdir dir;
@@ -381,22 +391,97 @@ static void opening_a_good_log_fails(void **state)
 		faultsys_init(&f);
 		tmpdir_make(&dir, "ckptfaults");
 		dir_write(&dir, CKPT_LOG, raw_log, RAW_BYTES);
-		dir_write_head(&dir, "final");
-		faultsys_fail(&f, FAULT_ANY, nth, EIO);
-		int result = ckptlog_open(&f.sys, &silent, dir.fd, false, &log, NULL);
+		dir_write_head(&dir, "ckpt-2");
+		faultsys_fail(&f, FAULT_ANY, nth, errors[e]);
+		int result = ckptlog_open(&f.sys, &to_logged, dir.fd, false, &log, NULL);
 		hit = faultsys_hit(&f);
 		faultsys_fail(&f, FAULT_ANY, 0, 0);
-		assert_true(result == 0 || (hit && result == -EIO));
+		assert_true(result == 0 || (hit && errors[e] == EMFILE && result == -EMFILE));
+		dir_expect_head(&dir, "ckpt-2");
+		dir_expect(&dir, CKPT_LOG, raw_log, RAW_BYTES);
 		if (result == 0) {
-			assert_int_equal(ckptlog_count(log), 5);
-			ckpt_expect_latest(log, "final");
+			bool empty = ckptlog_open_error(log) < 0 && ckptlog_count(log) == 0, unread = logged_has(&logged, "HEAD: cannot read it");
+
+			assert_true(empty || ckptlog_count(log) == 5);
+			ckpt_expect_latest(log, empty ? NULL : unread ? "final" : "ckpt-2");
+			head_unread |= unread && !empty;
 			ckptlog_free(log);
 		}
+		logged_release(&logged);
 		assert_int_equal(f.open_fds, 0);
-		dir_expect(&dir, CKPT_LOG, raw_log, RAW_BYTES);
-		dir_expect_head(&dir, "final");
 		tmpdir_remove(&dir);
 	}
+	assert_true(head_unread);
+}
+
+/* ---- Renames that are done and reported as failed, as over a network ---- */
+
+struct liar {
+	struct sys sys;
+	struct sys *real;
+	const char *name;
+	unsigned nth; /* counts down */
+	bool sticky;
+	bool blind; /* and then nothing can be looked at */
+	bool hit;
+};
+
+static int liar_renameat(struct sys *sys, int dirfd, const char *from, const char *to)
+{
+	struct liar *l = container_of(sys, struct liar, sys);
+	int result = l->real->renameat(l->real, dirfd, from, to);
+
+	if (result < 0 || strcmp(to, l->name) != 0 || l->nth == 0 || --l->nth > 0)
+		return result;
+	l->hit = true;
+	l->nth = l->sticky;
+	return -EIO;
+}
+
+static int liar_fstatat(struct sys *sys, int dirfd, const char *name, struct stat *ret)
+{
+	struct liar *l = container_of(sys, struct liar, sys);
+
+	return l->hit && l->blind ? -EIO : l->real->fstatat(l->real, dirfd, name, ret);
+}
+
+static void renames_that_are_done_all_the_same(void **state)
+{
+	struct sys quick = ckpt_quick_sys();
+	unsigned hits = 0;
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT(scenes) * 8; i++) {
+		const struct scene *scene = &scenes[i / 8];
+		struct liar l = { .sys = quick, .real = &quick, .name = i & 1 ? "HEAD" : CKPT_LOG, .nth = 1, .sticky = i & 2, .blind = i & 4 };
+		struct views views;
+		struct tmpdir dir;
+
+		l.sys.renameat = liar_renameat;
+		l.sys.fstatat = liar_fstatat;
+		look_at_both(scene, &quick, &views);
+		tmpdir_make(&dir, "ckptfaults");
+		set_up(scene, &dir, &quick);
+		struct ckptlog *log = ckpt_open_with(&l.sys, &dir, false, NULL);
+		int result = scene->change(log);
+		expect_either(log, &views, result == 0, false, scene->name);
+		if (result < 0 && !l.sticky)
+			expect_as_before(log, &views, scene->name);
+		hits += l.hit;
+		/* What is acknowledged from then on is there after a reopen. */
+		l.nth = 0;
+		l.blind = false;
+		int later = ckpt_append(log, "later", 1000, WAL_EXCL);
+		assert_true(later == 0 || (later == -EIO && l.hit && l.sticky));
+		ckptlog_free(log);
+		expect_reopened(&dir, &quick, &views, result == 0, later, scene->name);
+		tmpdir_remove(&dir);
+		for (int k = 0; k < 2; k++) {
+			free(views.list[k]);
+			free(views.latest[k]);
+		}
+	}
+	assert_true(hits > TEST_COUNT(scenes) * 4);
 }
 
 int main(void)
@@ -408,6 +493,7 @@ int main(void)
 		cmocka_unit_test(all_calls_of_a_kind_fail),
 		cmocka_unit_test(opening_fails),
 		cmocka_unit_test(opening_a_good_log_fails),
+		cmocka_unit_test(renames_that_are_done_all_the_same),
 	};
 
 	return TEST_RUN(tests);

@@ -28,6 +28,7 @@ static const struct {
 	{ NODE_ROTATE, IN_STREAM, false },
 	{ NODE_BATCH, IN_STREAM, false },
 	{ NODE_FROM, IN_BOTH, false },
+	{ NODE_FOLLOWS, IN_STREAM, false },
 	{ NODE_CUT, IN_CUT, false },
 	{ NODE_CHECKPOINTS, IN_STORE, false },
 	{ NODE_CHECKPOINTS_PRUNE, IN_STORE, false },
@@ -41,6 +42,7 @@ static const struct {
 	{ NODE_LOG, IN_BOTH, true },
 	{ NODE_TEXT, IN_BOTH, true },
 	{ NODE_LINES, IN_STREAM, true },
+	{ NODE_FOLLOW, IN_STREAM, true },
 };
 
 static bool fits(enum where where, uint32_t slot)

@@ -221,6 +221,8 @@ static void grows(void **state)
 		model_append(&m, random_size(&m.random, 20000));
 		assert_int_equal(text_end(m.stream, UINT64_MAX, &end), 0);
 		assert_int_equal(end, m.size);
+		if (i % 3 == 0)
+			text_rest(&text);
 		expect_read(&text, &m, 0, m.size, old, 1 << 20);
 		if (i % 10 == 0)
 			expect_read(&text, &m, 0, m.size, 0, 4096);
@@ -235,7 +237,7 @@ static void prune_overtakes(void **state)
 	char data[512];
 	struct model m;
 	struct text at_begin, in_middle, late;
-	uint64_t segments, first;
+	uint64_t segments, first, behind;
 	size_t got;
 
 	(void)state;
@@ -250,6 +252,8 @@ static void prune_overtakes(void **state)
 	assert_true(first > 80 && first <= 100);
 	assert_int_equal(text_init(&late, m.stream, 50, UINT64_MAX), WAL_PRUNED);
 	assert_int_equal(text_read(&at_begin, data, sizeof(data), 0, &got), WAL_PRUNED);
+	assert_int_equal(text_skip(&at_begin, WAL_PRUNED, 0, &behind), 0);
+	assert_int_equal(behind, first * 500);
 	assert_int_equal(text_read(&at_begin, data, sizeof(data), (first - 1) * 500 + 499, &got), WAL_PRUNED);
 	/* what it has in memory it may give, and nothing else */
 	got = 0;
@@ -301,6 +305,7 @@ static void damaged_entries_cost_themselves(void **state)
 		struct model m;
 		struct text text;
 		char data[4096];
+		uint64_t behind;
 		size_t got;
 
 		model_begin(&m, &opts);
@@ -318,7 +323,12 @@ static void damaged_entries_cost_themselves(void **state)
 			uint64_t at = m.begins[bad] + (uint64_t)i * (sizes[bad] - 1) / 2;
 
 			assert_int_equal(text_read(&text, data, sizeof(data), at, &got), -EBADMSG);
+			assert_int_equal(text_skip(&text, -EBADMSG, at, &behind), 0);
+			assert_int_equal(behind, m.begins[bad + 1]);
 		}
+		/* where nothing is known to be bad, nothing is passed over */
+		assert_int_equal(text_skip(&text, -EBADMSG, m.begins[bad + 1], &behind), -EBADMSG);
+		text_rest(&text);
 		expect_read(&text, &m, 0, m.size, m.begins[bad + 1], sizeof(data));
 		expect_read(&text, &m, 0, m.size, m.begins[bad + 1], 1 << 23);
 		text_release(&text);

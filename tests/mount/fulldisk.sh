@@ -122,6 +122,33 @@ larger_than_the_disk() {
 	[ "$(cat "$s/.last")" = "and still" ]
 }
 
+# The one thing that helps must not need what is missing.
+pruning_makes_room() {
+	local n first
+
+	unmount
+	[ ! -e "$work/disk/ballast" ] || make_room
+	mount_store segment_size=16K
+	new_stream
+	for ((n = 0; n < 100; n++)); do
+		printf '%1000d\n' "$n" >"$s/new"
+	done
+	fill_disk
+	append_until_refused
+	fill_disk
+	echo 50 >"$s/.prune"
+	first=$(readlink "$s/.first")
+	[ $((10#$first)) -gt 0 ] && [ $((10#$first)) -le 50 ]
+	[ "$(cat "$s/50")" -eq 50 ]
+	echo more >"$s/new"
+	[ "$(cat "$s/.last")" = more ]
+	make_room
+	unmount
+	"$WALCTL" verify "$store"
+	mount_store
+}
+
+
 mount_at_start segment_size=256K
 check "the shell sees it" shell_sees_it
 check "cp, cat, dd, tee see it" every_writer_sees_it
@@ -130,4 +157,5 @@ check "goes on when there is room" goes_on_when_there_is_room
 check "the same after a remount" same_after_remount
 check "unmount and mount on a full disk" unmount_and_mount_while_full
 check "an entry larger than the disk" larger_than_the_disk
+check "pruning makes room" pruning_makes_room
 unmount_at_end

@@ -69,6 +69,8 @@ control_files() {
 }
 
 prune_by_id() {
+	local id
+
 	new_filled_stream 35
 	echo 9 >"$s/.prune"
 	first_is 0
@@ -81,7 +83,15 @@ prune_by_id() {
 	first_is 30
 	echo 5 >"$s/.prune"
 	first_is 30
-	echo 18446744073709551615 >"$s/.prune"
+	for id in 36 18446744073709551615; do
+		# shellcheck disable=SC2016 # the inner shell expands it
+		gives 1 bash -c 'echo "$1" >"$0"' "$s/.prune" "$id"
+		log_tells .prune "$id" "beyond the next id"
+	done
+	# shellcheck disable=SC2016 # for the inner shell
+	gives 1 bash -c 'printf "next\0" >"$0"' "$s/.prune"
+	first_is 30
+	echo 35 >"$s/.prune"
 	first_is 30
 	[ "$(find "$store/case-$number" -name '*.wal' | wc -l)" -eq 1 ]
 	echo >"$s/.prune"

@@ -20,6 +20,7 @@
 #include "bytes.h"
 #include "cleanup.h"
 #include "damage.h"
+#include "faultsys.h"
 #include "frame.h"
 #include "snapshot.h"
 #include "stores.h"
@@ -833,6 +834,163 @@ static void damage_keeps_the_store_closed_if_asked(void **state)
 	p.opts.on_corruption = WAL_ON_CORRUPTION_READONLY;
 	place_open(&p);
 	expect_gap(&p, 20, 5, 6);
+	place_remove(&p);
+}
+
+/* ---- Syncs at open ---- */
+
+/* What a crash left was found, and cannot be synced: from `durable` on it may be lost yet, though it can be read. `f` is the store's from here on. */
+static void expect_not_durable(struct place *p, struct faultsys *f, uint64_t durable, uint64_t next)
+{
+	struct wal_error err = { 0 };
+	struct wal_stream_stat stat;
+	uint64_t bound;
+
+	faultsys_init(f);
+	faultsys_fail(f, FAULT_FDATASYNC, 1, EIO);
+	assert_int_equal(store_open(&f->sys, p->path, &p->opts, &p->store, NULL), 0);
+	assert_true(faultsys_hit(f));
+	p->st = stream_open_or_fail(p->store, "s");
+	p->closed = false;
+	/* A second sync would succeed and prove nothing. */
+	stat = stat_of(p);
+	assert_int_equal(stat.health, WAL_READONLY);
+	assert_int_equal(stat.next_id, next);
+	assert_int_equal(stat.durable_id, durable);
+	wal_stream_bounds(p->st, NULL, NULL, &bound);
+	assert_int_equal(bound, durable);
+	assert_int_equal(wal_stream_sync(p->st), -EIO);
+	assert_int_equal(wal_store_sync(p->store), -EIO);
+	assert_int_equal(wal_checkpoint_create(p->store, "one", 3, 0, &err), -EIO);
+	assert_non_null(strstr(err.message, "'s'"));
+	assert_int_equal(wal_checkpoint_count(p->store), 0);
+}
+
+/* The next open finds it again, and syncs it. */
+static void expect_durable_after_all(struct place *p, uint64_t next)
+{
+	struct wal_checkpoint *cp;
+	uint64_t cut;
+
+	place_reopen(p);
+	assert_int_equal(stat_of(p).durable_id, next);
+	assert_int_equal(wal_stream_sync(p->st), 0);
+	assert_int_equal(wal_checkpoint_create(p->store, "one", 3, 0, NULL), 0);
+	assert_int_equal(wal_checkpoint_load(p->store, "one", 3, &cp), 0);
+	assert_int_equal(wal_checkpoint_find(cp, "s", &cut), 0);
+	assert_int_equal(cut, next);
+	free(cp);
+}
+
+static void what_was_found_cannot_be_synced(void **state)
+{
+	struct faultsys f;
+	struct place p;
+
+	(void)state;
+	place_make(&p, (struct wal_options){ .sync = WAL_SYNC_ASYNC });
+	stream_fill(p.st, 0, 20);
+	place_crash(&p);
+	expect_not_durable(&p, &f, 0, 20);
+	stream_expect(p.st, 0, 20);
+	expect_durable_after_all(&p, 20);
+	stream_expect(p.st, 0, 20);
+	stream_fill(p.st, 20, 25);
+	place_remove(&p);
+}
+
+/* Sealed segments had been synced before the next one began. */
+static void the_end_of_several_segments_cannot_be_synced(void **state)
+{
+	struct faultsys f;
+	struct place p;
+
+	(void)state;
+	place_make(&p, (struct wal_options){ .sync = WAL_SYNC_ASYNC, .segment_entries = 10 });
+	stream_fill(p.st, 0, 25);
+	place_crash(&p);
+	expect_not_durable(&p, &f, 20, 25);
+	stream_expect(p.st, 0, 25);
+	expect_durable_after_all(&p, 25);
+	place_remove(&p);
+}
+
+/* One entry of ten that were synced is bad; ten that were not follow. */
+static void make_damaged_unsynced(struct place *p)
+{
+	struct frame_place bad;
+	char path[PATH_MAX];
+
+	make_unsynced(p);
+	place_crash(p);
+	bad = frame_of(p, 0, 5);
+	damage_flip_bit(wal_of(p, 0, path), bad.offset + FRAME_HEADER_BYTES + 6, 3);
+	remove_file(meta_of(p, 0, path));
+}
+
+static void a_damaged_end_cannot_be_synced(void **state)
+{
+	struct faultsys f;
+	struct place p;
+
+	(void)state;
+	make_damaged_unsynced(&p);
+	expect_not_durable(&p, &f, 0, 20);
+	assert_non_null(strstr(stat_of(&p).reason, "damaged"));
+	expect_gap(&p, 20, 5, 6);
+	expect_durable_after_all(&p, 20);
+	expect_gap(&p, 20, 5, 6);
+	place_remove(&p);
+}
+
+/* Counts the syncs of one file. */
+struct sync_counter {
+	struct sys sys;
+	struct stat file;
+	atomic_uint syncs;
+};
+
+static void count_sync(struct sys *sys, int fd)
+{
+	struct sync_counter *c = container_of(sys, struct sync_counter, sys);
+	struct stat sb;
+
+	if (fstat(fd, &sb) == 0 && sb.st_dev == c->file.st_dev && sb.st_ino == c->file.st_ino)
+		atomic_fetch_add(&c->syncs, 1);
+}
+
+static int counted_fsync(struct sys *sys, int fd)
+{
+	count_sync(sys, fd);
+	return sys_real()->fsync(sys_real(), fd);
+}
+
+static int counted_fdatasync(struct sys *sys, int fd)
+{
+	count_sync(sys, fd);
+	return sys_real()->fdatasync(sys_real(), fd);
+}
+
+/* A checkpoint covers it, so what is behind the damage must be on the disk like anything else. */
+static void a_damaged_end_is_synced(void **state)
+{
+	struct sync_counter c = { .sys = *sys_real() };
+	char path[PATH_MAX];
+	struct place p;
+
+	(void)state;
+	c.sys.fsync = counted_fsync;
+	c.sys.fdatasync = counted_fdatasync;
+	make_damaged_unsynced(&p);
+	assert_int_equal(stat(wal_of(&p, 0, path), &c.file), 0);
+	assert_int_equal(store_open(&c.sys, p.path, &p.opts, &p.store, NULL), 0);
+	p.st = stream_open_or_fail(p.store, "s");
+	p.closed = false;
+	assert_int_equal(stat_of(&p).health, WAL_READONLY);
+	assert_int_equal(stat_of(&p).durable_id, 20);
+	assert_int_equal(atomic_load(&c.syncs), 1);
+	assert_int_equal(wal_checkpoint_create(p.store, "one", 3, 0, NULL), 0);
+	place_close(&p);
 	place_remove(&p);
 }
 
@@ -1679,6 +1837,10 @@ int main(void)
 		cmocka_unit_test(damage_under_an_intact_sidecar),
 		cmocka_unit_test(damage_is_cut_off_if_asked),
 		cmocka_unit_test(damage_keeps_the_store_closed_if_asked),
+		cmocka_unit_test(what_was_found_cannot_be_synced),
+		cmocka_unit_test(the_end_of_several_segments_cannot_be_synced),
+		cmocka_unit_test(a_damaged_end_cannot_be_synced),
+		cmocka_unit_test(a_damaged_end_is_synced),
 		cmocka_unit_test(every_part_of_a_frame_in_a_sealed_segment),
 		cmocka_unit_test(sealed_segment_cut_short),
 		cmocka_unit_test(sidecar_lost_or_damaged),

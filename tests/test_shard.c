@@ -8,12 +8,30 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cleanup.h"
 #include "faultsys.h"
 #include "random.h"
 #include "snapshot.h"
 #include "stores.h"
 #include "test.h"
 #include "tmpdir.h"
+
+/* The build has calls of calloc() come here. Of this thread the one that the counter comes down to fails; a counter of the thread's own needs no lock. */
+static _Thread_local unsigned calloc_countdown;
+
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+	return calloc_countdown > 0 && --calloc_countdown == 0 ? NULL : __real_calloc(count, size);
+}
+
+/* The `nth` from now on fails (1: the next); 0: none. */
+static void calloc_fail(unsigned nth)
+{
+	calloc_countdown = nth;
+}
 
 static void shard_name(char name[32], unsigned shard)
 {
@@ -346,6 +364,86 @@ static void a_hole_that_nothing_tells_of(void **state)
 	tmpdir_remove(&dir);
 }
 
+/* ---- Made while the lock is waited for ---- */
+
+/* Another process makes the store after this one has looked at the directory and before it has the lock. */
+struct late {
+	struct sys sys;
+	const char *path;
+	uint32_t shards; /* of the one that is made; 0: with the stream "orders" */
+	bool made;
+};
+
+static int late_flock(struct sys *sys, int fd, int operation)
+{
+	struct late *late = container_of(sys, struct late, sys);
+
+	if (!late->made) {
+		struct wal_store *store = store_open_or_fail(late->path, &(struct wal_options){ .shards = late->shards });
+		struct wal_stream *st = NULL;
+
+		late->made = true;
+		if (late->shards > 0)
+			assert_int_equal(wal_shard_open(store, 0, &st), 0);
+		else
+			st = stream_open_or_fail(store, "orders");
+		stream_fill(st, 0, 3);
+		wal_stream_close(st);
+		store_close_or_fail(store);
+	}
+	return sys_real()->flock(sys_real(), fd, operation);
+}
+
+static int open_late(const struct tmpdir *dir, uint32_t made, uint32_t want, struct wal_store **ret_store, struct wal_error *err)
+{
+	struct late late = { .sys = *sys_real(), .path = dir->path, .shards = made };
+
+	late.sys.flock = late_flock;
+	int result = store_open(&late.sys, dir->path, &(struct wal_options){ .shards = want }, ret_store, err);
+	assert_true(late.made);
+	if (result == 0) {
+		expect_shards(*ret_store, made);
+		store_close_or_fail(*ret_store);
+	}
+	return result;
+}
+
+static void a_store_that_came_to_be_meanwhile(void **state)
+{
+	static const struct {
+		uint32_t made, want;
+		int result;
+	} cases[] = { { 4, 8, -EINVAL }, { 4, 2, -EINVAL }, { 4, 4, 0 }, { 4, 0, 0 }, { 0, 8, -EINVAL }, { 0, 1, -EINVAL } };
+
+	(void)state;
+	for (size_t i = 0; i < TEST_COUNT(cases); i++) {
+		struct wal_store *store = NULL;
+		struct wal_error err = { 0 };
+		struct wal_stream *st;
+		struct tmpdir dir;
+		char **names;
+		size_t count;
+
+		tmpdir_make(&dir, "shard");
+		assert_int_equal(open_late(&dir, cases[i].made, cases[i].want, &store, &err), cases[i].result);
+		if (cases[i].result < 0) {
+			assert_int_equal(err.code, cases[i].result);
+			assert_non_null(strstr(err.message, dir.path));
+		}
+		/* It is as it was made. */
+		store = store_open_or_fail(dir.path, NULL);
+		assert_int_equal(wal_store_shards(store), cases[i].made);
+		assert_int_equal(wal_store_list(store, &names, &count), 0);
+		assert_int_equal(count, cases[i].made > 0 ? cases[i].made : 1);
+		st = stream_open_or_fail(store, cases[i].made > 0 ? "shard_00" : "orders");
+		stream_expect(st, 0, 3);
+		wal_stream_close(st);
+		free(names);
+		store_close_or_fail(store);
+		tmpdir_remove(&dir);
+	}
+}
+
 /* ---- Other streams ---- */
 
 static void streams_of_a_sharded_store(void **state)
@@ -601,6 +699,43 @@ static void outputs_may_be_left_out(void **state)
 	tmpdir_remove(&dir);
 }
 
+/* What fails before anything is submitted is told of each entry too. */
+static void a_batch_that_fails_at_once(void **state)
+{
+	struct wal_keyed_entry entries[3];
+	struct tmpdir dir;
+
+	(void)state;
+	tmpdir_make(&dir, "shard");
+	struct wal_store *store = store_open_or_fail(dir.path, NULL);
+	for (size_t i = 0; i < TEST_COUNT(entries); i++)
+		entries[i] = (struct wal_keyed_entry){ .key = "k", .key_size = 1, .data = "v", .size = 1 };
+	assert_int_equal(wal_shard_append_batch(store, entries, TEST_COUNT(entries), 0), -EINVAL);
+	for (size_t i = 0; i < TEST_COUNT(entries); i++)
+		assert_int_equal(entries[i].result, -EINVAL);
+	store_close_or_fail(store);
+	tmpdir_remove(&dir);
+
+	tmpdir_make(&dir, "shard");
+	store = open_sharded(&dir, SHARDS);
+	for (unsigned nth = 1; nth <= 2; nth++) {
+		for (size_t i = 0; i < TEST_COUNT(entries); i++)
+			entries[i].result = 0;
+		calloc_fail(nth);
+		assert_int_equal(wal_shard_append_batch(store, entries, TEST_COUNT(entries), 0), -ENOMEM);
+		calloc_fail(0);
+		for (size_t i = 0; i < TEST_COUNT(entries); i++)
+			assert_int_equal(entries[i].result, -ENOMEM);
+	}
+	assert_int_equal(wal_shard_append_batch(store, entries, TEST_COUNT(entries), 0), 0);
+	for (size_t i = 0; i < TEST_COUNT(entries); i++) {
+		assert_int_equal(entries[i].result, 0);
+		assert_int_equal(entries[i].id, i);
+	}
+	store_close_or_fail(store);
+	tmpdir_remove(&dir);
+}
+
 /* A key of each shard. */
 static void find_keys(char keys[SHARDS][16])
 {
@@ -749,11 +884,13 @@ int main(void)
 		cmocka_unit_test(empty_shards_are_not_multiplied),
 		cmocka_unit_test(a_shard_is_missing),
 		cmocka_unit_test(a_hole_that_nothing_tells_of),
+		cmocka_unit_test(a_store_that_came_to_be_meanwhile),
 		cmocka_unit_test(streams_of_a_sharded_store),
 		cmocka_unit_test(shards_of_a_store_of_named_streams),
 		cmocka_unit_test(keys_go_where_the_original_sends_them),
 		cmocka_unit_test(appending_by_key_in_each_mode),
 		cmocka_unit_test(outputs_may_be_left_out),
+		cmocka_unit_test(a_batch_that_fails_at_once),
 		cmocka_unit_test(one_shard_that_fails),
 		cmocka_unit_test(batches_are_atomic_and_durable_for_each_shard),
 	};

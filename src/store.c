@@ -132,7 +132,7 @@ static int set_up_shards(struct wal_store *store, struct wal_error *err)
 	uint32_t want = env->opts.shards, told = ckptlog_shards(store->checkpoints);
 	struct wal_error detail;
 
-	if (want > 0 && !env->opts.ro && ((store->root.fresh && store->count == 0) || is_unfinished(store, want))) {
+	if (want > 0 && !env->opts.ro && is_unfinished(store, want)) {
 		int result = make_shards(store, want, err);
 		if (result < 0)
 			return result;

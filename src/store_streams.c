@@ -323,7 +323,7 @@ static int check_foreign(struct wal_store *store, const char *name)
 	return result;
 }
 
-/* Waits until the stream is at rest, and takes `writing` if it has no entries, so that it gets none. */
+/* Waits until nobody writes or syncs, and takes `writing` if it has no entries, so that it gets none. WAL_TIMEOUT if it is being pruned, which may take long. */
 static int hold_empty(struct wal_stream *st)
 {
 	LOCKED_SCOPE(&st->lock);
@@ -337,7 +337,9 @@ static int hold_empty(struct wal_stream *st)
 		/* One that could not be opened, or not wholly, only looks empty. */
 		else if (st->health != WAL_HEALTHY)
 			result = -EIO;
-		else if (!st->writing && !st->syncing && !st->pruning)
+		else if (st->pruning)
+			result = WAL_TIMEOUT;
+		else if (!st->writing && !st->syncing)
 			break;
 		else
 			pthread_cond_wait(&st->turn, &st->lock);
@@ -371,7 +373,7 @@ static int delete_stream(struct wal_store *store, struct wal_stream *st)
 {
 	int result = hold_empty(st);
 
-	if (result < 0)
+	if (result != 0)
 		return result;
 	result = check_foreign(store, st->name);
 	if (result == 0)
@@ -379,24 +381,47 @@ static int delete_stream(struct wal_store *store, struct wal_stream *st)
 	let_go(st, result == 0);
 	if (result < 0)
 		return result;
-	segcache_forget(store->engine.segcache, st->key, st->active.first_id);
 	/* A sync that has just ended may have made the sidecar again. */
 	for (unsigned tries = 0; tries == 0 || (result == -ENOTEMPTY && tries < DELETE_TRIES_MAX); tries++)
 		result = delete_files(store, st->name, st->active.first_id);
+	/* Now nobody can open it any more. */
+	segcache_forget(store->engine.segcache, st->key, st->active.first_id);
 	if (result < 0)
 		log_write(&store->engine.env.log, WAL_LOG_ERROR, "stream '%s' is not deleted wholly: %s", st->name, wal_strerror(result));
 	remove_stream(store, st);
 	return result;
 }
 
+static int delete_named(struct wal_store *store, const char *name, struct wal_stream **ret_stream)
+{
+	LOCKED_SCOPE(&store->change_lock);
+	struct wal_stream *st = *ret_stream = store_get_stream(store, name);
+
+	return !st ? -ENOENT : store->shards > 0 ? -EPERM : delete_stream(store, st);
+}
+
+/* With no lock of the store's held: others make streams and checkpoints meanwhile. */
+static void wait_for_prune(struct wal_stream *st)
+{
+	LOCKED_SCOPE(&st->lock);
+	while (st->pruning)
+		pthread_cond_wait(&st->turn, &st->lock);
+}
+
 int wal_stream_delete(struct wal_store *store, const char *name)
 {
+	struct wal_stream *st;
+	int result;
+
 	if (store->engine.env.opts.ro)
 		return -EROFS;
-	pthread_mutex_lock(&store->change_lock);
-	struct wal_stream *st = store_get_stream(store, name);
-	int result = !st ? -ENOENT : store->shards > 0 ? -EPERM : delete_stream(store, st);
-	pthread_mutex_unlock(&store->change_lock);
+	for (;;) {
+		result = delete_named(store, name, &st);
+		if (result != WAL_TIMEOUT)
+			break;
+		wait_for_prune(st);
+		wal_stream_close(st);
+	}
 	if (st)
 		call_back(st);
 	wal_stream_close(st);

@@ -159,6 +159,20 @@ static int remove_files(struct wal_stream *st, uint64_t *ret_removed)
 	return result;
 }
 
+/* Caller holds st->lock. */
+static void take_pruning(struct wal_stream *st)
+{
+	while (st->pruning)
+		pthread_cond_wait(&st->turn, &st->lock);
+	st->pruning = true;
+}
+
+static void give_pruning(struct wal_stream *st)
+{
+	st->pruning = false;
+	pthread_cond_broadcast(&st->turn);
+}
+
 int wal_stream_prune(struct wal_stream *st, uint64_t id, uint64_t *ret_segments)
 {
 	uint64_t removed = 0;
@@ -169,21 +183,25 @@ int wal_stream_prune(struct wal_stream *st, uint64_t id, uint64_t *ret_segments)
 	if (st->engine->env.opts.ro)
 		return -EROFS;
 	pthread_mutex_lock(&st->lock);
-	while (st->pruning)
-		pthread_cond_wait(&st->turn, &st->lock);
-	st->pruning = true;
+	take_pruning(st);
 	result = stream_take_writing(st);
 	if (result == 0) {
 		result = drop_below(st, id);
 		stream_give_writing(st);
-		stream_call_back(st);
+	}
+	give_pruning(st);
+	/* What ended meanwhile is not to wait for files to be removed; and with the token held a callback could wait for someone who waits for that. */
+	stream_call_back(st);
+	if (result == 0) {
+		take_pruning(st);
+		/* Deleted in between, its directory may be another stream's by now. With the token held it cannot be. */
+		result = st->deleted ? -ENOENT : 0;
 		pthread_mutex_unlock(&st->lock);
 		if (result == 0)
 			result = remove_files(st, &removed);
 		pthread_mutex_lock(&st->lock);
+		give_pruning(st);
 	}
-	st->pruning = false;
-	pthread_cond_broadcast(&st->turn);
 	pthread_mutex_unlock(&st->lock);
 	if (ret_segments)
 		*ret_segments = removed;

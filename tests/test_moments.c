@@ -55,6 +55,7 @@ struct moment {
 
 	/* what the test and its `meet` tell each other */
 	pthread_t other;
+	struct wal_op op;
 	uint64_t id;
 	uint64_t offset;
 	int result;
@@ -485,6 +486,101 @@ static void a_stream_with_entries_while_files_are_removed(void **state)
 	moment_remove(&m);
 }
 
+/* Making checkpoints and streams does not wait for a prune because a delete does. */
+enum { DELETE_BEGUN, CUTS_MADE, CUTS = 50 };
+
+static void *run_delete(void *arg)
+{
+	struct moment *m = arg;
+
+	reach(m, DELETE_BEGUN);
+	m->result = wal_stream_delete(m->store, "s");
+	return NULL;
+}
+
+static void *run_cuts(void *arg)
+{
+	struct moment *m = arg;
+
+	for (int i = 0; i < CUTS; i++)
+		THREAD_CHECK_OK(wal_checkpoint_create(m->store, "meanwhile", 9, 0, NULL));
+	reach(m, CUTS_MADE);
+	return NULL;
+}
+
+static int meet_delete_then_cut(struct moment *m)
+{
+	pthread_t cutter;
+
+	start_other(m, run_delete);
+	THREAD_CHECK(await(m, DELETE_BEGUN));
+	THREAD_CHECK(pthread_create(&cutter, NULL, run_cuts, m) == 0);
+	THREAD_CHECK(await(m, CUTS_MADE));
+	THREAD_CHECK(pthread_join(cutter, NULL) == 0);
+	return 0;
+}
+
+static void an_emptied_stream_while_its_files_are_removed(void **state)
+{
+	struct moment m;
+
+	(void)state;
+	moment_make(&m, (struct wal_options){ .segment_entries = EACH });
+	stream_fill(m.st, 0, NEXT);
+	assert_int_equal(wal_stream_rotate(m.st), 0);
+	arm(&m, CALL_UNLINKAT, "00000000000000000010.wal", meet_delete_then_cut);
+	assert_int_equal(wal_stream_prune(m.st, NEXT, NULL), 0);
+	assert_int_equal(pthread_join(m.other, NULL), 0);
+	assert_true(was_met(&m));
+	assert_int_equal(m.result, 0);
+	moment_remove(&m);
+}
+
+enum { PRUNED_AGAIN, CALLED_BACK };
+
+static void *run_prune(void *arg)
+{
+	struct moment *m = arg;
+
+	m->result = wal_stream_prune(m->st, 0, NULL);
+	reach(m, PRUNED_AGAIN);
+	return NULL;
+}
+
+static void wait_for_prune(struct wal_op *op)
+{
+	struct moment *m = op->arg;
+
+	THREAD_CHECK_OK(op->result);
+	start_other(m, run_prune);
+	THREAD_CHECK(await(m, PRUNED_AGAIN));
+	reach(m, CALLED_BACK);
+}
+
+static int meet_submit(struct moment *m)
+{
+	m->op = (struct wal_op){ .done = wait_for_prune, .arg = m };
+	wal_stream_submit(m->st, &m->op);
+	return 0;
+}
+
+/* As if both took a lock of the application's. */
+static void a_callback_that_waits_for_who_prunes(void **state)
+{
+	struct moment m;
+
+	(void)state;
+	moment_make(&m, (struct wal_options){ .segment_entries = EACH });
+	stream_fill(m.st, 0, NEXT);
+	assert_int_equal(wal_stream_sync(m.st), 0);
+	arm(&m, CALL_RENAMEAT, "segments.idx", meet_submit);
+	assert_int_equal(wal_stream_prune(m.st, ACTIVE, NULL), 0);
+	assert_true(await(&m, CALLED_BACK));
+	assert_int_equal(pthread_join(m.other, NULL), 0);
+	assert_int_equal(m.result, 0);
+	moment_remove(&m);
+}
+
 enum { CREATED, CALLED };
 
 static void *run_create(void *arg)
@@ -650,6 +746,8 @@ int main(void)
 		cmocka_unit_test(what_is_added_up_goes),
 		cmocka_unit_test(opened_just_before_it_is_unlinked),
 		cmocka_unit_test(a_stream_with_entries_while_files_are_removed),
+		cmocka_unit_test(an_emptied_stream_while_its_files_are_removed),
+		cmocka_unit_test(a_callback_that_waits_for_who_prunes),
 		cmocka_unit_test(a_watch_that_waits_for_who_creates),
 		cmocka_unit_test(a_delete_that_fails_at_the_checkpoints),
 	};

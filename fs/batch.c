@@ -197,10 +197,10 @@ static void commit_run(struct job *job)
 	fill_entries(batch, count);
 	batch->op.entries = batch->entries;
 	batch->op.count = count;
-	/* The batch takes the room that was reserved. Only an append to the same stream on a full disk could be faster. */
-	wal_draft_free(batch->room);
+	struct wal_draft *room = batch->room;
+
 	batch->room = NULL;
-	wal_stream_submit(batch->handle.slot->stream, &batch->op);
+	wal_stream_submit_reserved(batch->handle.slot->stream, &batch->op, room);
 }
 
 static void commit(struct batch *batch, fuse_req_t req, unsigned flags)

@@ -50,6 +50,14 @@ uint64_t draft_reserved(const struct wal_draft *d)
 	return d->reserved;
 }
 
+uint64_t draft_spend(struct wal_draft *d)
+{
+	uint64_t reserved = d->reserved;
+
+	d->reserved = 0;
+	return reserved;
+}
+
 void draft_source(const struct wal_draft *d, struct draft_source *ret)
 {
 	*ret = (struct draft_source){ .data = d->fd < 0 ? d->data : NULL, .fd = d->fd, .size = d->size };

@@ -285,6 +285,14 @@ void wal_stream_submit(struct wal_stream *st, struct wal_op *op)
 	submit(st, op, begin(st, op));
 }
 
+void wal_stream_submit_reserved(struct wal_stream *st, struct wal_op *op, struct wal_draft *room)
+{
+	int result = begin(st, op);
+
+	op->internal.draft = room;
+	submit(st, op, result);
+}
+
 static int submit_and_wait(struct wal_stream *st, struct waiting_op *w, int result, uint64_t *ret_first_id)
 {
 	if (result < 0 || st->engine->env.opts.ro) {

@@ -229,7 +229,7 @@ static inline bool op_is_spilled(const struct wal_op *op)
 
 static inline uint64_t op_entries(const struct wal_op *op)
 {
-	return op->internal.draft ? 1 : op->count;
+	return op_is_spilled(op) ? 1 : op->count;
 }
 
 /* Frees what was put together for it; its draft too. */
@@ -323,6 +323,12 @@ int stream_allocate(struct wal_stream *st, struct segment *segment, uint64_t byt
 int stream_reserve(struct wal_stream *st, uint64_t bytes);
 void stream_unreserve(struct wal_stream *st, uint64_t bytes);
 
+/*
+ * Frames of `bytes` have been written behind the active segment's end, and what was reserved for them is used up: at once, or the same bytes would be counted twice until they are published,
+ * and the next reservation seem not to fit. No lock held.
+ */
+void stream_spend(struct wal_stream *st, uint64_t reserved, uint64_t bytes);
+
 /* Cuts the active segment's file at `offset`, and what was allocated behind it, except what is reserved. Caller holds `writing`. */
 int stream_cut(struct wal_stream *st, struct segment *segment, uint64_t offset);
 
@@ -408,5 +414,7 @@ struct draft_source {
 void draft_source(const struct wal_draft *draft, struct draft_source *ret);
 /* The bytes that are reserved for its frame: all of it once something was written. */
 uint64_t draft_reserved(const struct wal_draft *draft);
+/* The same, and it has none any more: stream_spend() is to follow. */
+uint64_t draft_spend(struct wal_draft *draft);
 
 #endif

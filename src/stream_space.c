@@ -105,6 +105,13 @@ void stream_unreserve(struct wal_stream *st, uint64_t bytes)
 	st->reserved -= bytes;
 }
 
+void stream_spend(struct wal_stream *st, uint64_t reserved, uint64_t bytes)
+{
+	LOCKED_SCOPE(&st->space_lock);
+	st->reserved -= reserved;
+	st->in_flight = bytes;
+}
+
 int stream_cut(struct wal_stream *st, struct segment *segment, uint64_t offset)
 {
 	struct sys *sys = st->engine->env.sys;

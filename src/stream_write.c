@@ -293,7 +293,15 @@ bool stream_needs_rotation(const struct wal_stream *st, const struct wal_op *op,
 	return end + op->internal.frame_bytes > opts->segment_size || (opts->segment_entries && count + op_entries(op) > opts->segment_entries);
 }
 
-/* Caller holds st->lock. Takes ops from the queue that one write can hold. */
+/* Whether its room is its own already. */
+static bool has_room(const struct wal_op *op)
+{
+	return op->internal.draft && draft_reserved(op->internal.draft) >= op->internal.frame_bytes;
+}
+
+/*
+ * Caller holds st->lock. Takes ops from the queue that one write can hold. What meets a full disk fails as one: so those whose room is reserved are not together with others.
+ */
 static void gather(struct wal_stream *st, struct group *g)
 {
 	*g = (struct group){
@@ -307,6 +315,7 @@ static void gather(struct wal_stream *st, struct group *g)
 		struct wal_op *op = st->queue.head;
 
 		if (g->count > 0 && (op_is_sync(op) || op_is_spilled(op) || stream_needs_rotation(st, op, g->bytes, g->entries) ||
+				     has_room(op) != has_room(g->ops[0]) ||
 				     g->bytes + op->internal.frame_bytes > st->engine->env.opts.write_buffer))
 			break;
 		op->first_id = st->next_id + g->entries;
@@ -318,6 +327,15 @@ static void gather(struct wal_stream *st, struct group *g)
 		if (op_is_spilled(op))
 			break;
 	}
+}
+
+static void spend_room(struct group *g)
+{
+	uint64_t reserved = 0;
+
+	for (size_t i = 0; i < g->count; i++)
+		reserved += g->ops[i]->internal.draft ? draft_spend(g->ops[i]->internal.draft) : 0;
+	stream_spend(g->st, reserved, g->bytes);
 }
 
 /* No lock held. All of the group is in the file and in the (unpublished) sidecar, or nothing is; *ret_cut < 0 if taking it back failed too. */
@@ -346,6 +364,8 @@ static int write_group(struct group *g, int *ret_cut)
 	}
 	if (result == 0)
 		result = extend_meta(g, spilled_size);
+	if (result == 0)
+		spend_room(g);
 	if (result < 0 && began)
 		*ret_cut = stream_cut(st, g->segment, g->offset);
 	segcache_put(st->engine->segcache, g->segment);

@@ -455,6 +455,12 @@ struct wal_op {
 void wal_stream_submit(struct wal_stream *stream, struct wal_op *op);
 
 /*
+ * The same, and the op takes over the room that `room`, a draft of the same stream, has reserved: what fits there does not meet a full disk. What the draft holds does not matter. It belongs to the
+ * library from here on and is freed before `done` is called. With WAL_BATCH in op->flags the frame of n entries of b bytes in all takes as much as an entry of b + 4 * (n - 1) bytes.
+ */
+void wal_stream_submit_reserved(struct wal_stream *stream, struct wal_op *op, struct wal_draft *room);
+
+/*
  * A draft is one entry being put together in pieces: a private file that becomes an entry when it is committed. It stays in memory up to a
  * bound, beyond it in an unlinked temporary file in the store, so an entry of 4 GiB costs little memory. Each write first reserves its room in
  * the stream's active segment, so that what can fail fails there (-ENOSPC, -EDQUOT, -EFBIG, -EIO for a stream that is not healthy, -EROFS) and a commit can

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "cleanup.h"
 #include "random.h"
+#include "store.h"
 #include "stores.h"
 #include "test.h"
 #include "tmpdir.h"
@@ -217,6 +221,147 @@ static void no_room_shows_at_the_write(void **state)
 	free(data);
 }
 
+/* ---- A full disk ---- */
+
+struct full_sys {
+	struct sys sys;
+	atomic_bool full;
+};
+
+static int full_fallocate(struct sys *sys, int fd, uint64_t offset, uint64_t size)
+{
+	struct full_sys *full = container_of(sys, struct full_sys, sys);
+
+	return atomic_load(&full->full) ? -ENOSPC : sys_real()->fallocate(sys_real(), fd, offset, size);
+}
+
+/* So that frames are written while those before them are being synced. */
+static int slow_fdatasync(struct sys *sys, int fd)
+{
+	(void)sys;
+	usleep(1000);
+	return sys_real()->fdatasync(sys_real(), fd);
+}
+
+struct full_commit {
+	struct wal_op op;
+	atomic_int *left;
+};
+
+static void full_commit_done(struct wal_op *op)
+{
+	atomic_fetch_sub(container_of(op, struct full_commit, op)->left, 1);
+}
+
+/* What was reserved is there for each of them, however many are being committed at once, and whatever else meets the full disk meanwhile. */
+static void drafts_are_committed_on_a_full_disk(void **state)
+{
+	enum { DRAFTS_MAX = 64, DRAFT_BYTES = 30000 };
+	struct full_sys full = { .sys = *sys_real() };
+	struct wal_options opts = { .segment_size = 9 << 20 }; /* so that little is allocated ahead */
+	static struct full_commit commits[2 * DRAFTS_MAX], first;
+	struct wal_draft *drafts[DRAFTS_MAX], *large;
+	char data[DRAFT_BYTES] = "x";
+	struct iovec entry = { data, sizeof(data) };
+	unsigned count = 0, refused = 0;
+	struct wal_store *store;
+	struct wal_stream *st;
+	struct tmpdir dir;
+	atomic_int left;
+
+	(void)state;
+	full.sys.fallocate = full_fallocate;
+	full.sys.fdatasync = slow_fdatasync;
+	tmpdir_make(&dir, "draft");
+	assert_int_equal(store_open(&full.sys, dir.path, &opts, &store, NULL), 0);
+	st = stream_open_or_fail(store, "s");
+	assert_int_equal(wal_stream_append(st, "first", 5, 0, NULL), 0);
+	/* While this one is copied, the others gather behind it. */
+	assert_int_equal(wal_draft_new(st, &large), 0);
+	assert_int_equal(wal_draft_truncate(large, 8 * MEMORY_MAX), 0);
+	for (; count < DRAFTS_MAX; count++) {
+		atomic_store(&full.full, count >= 8);
+		assert_int_equal(wal_draft_new(st, &drafts[count]), 0);
+		int result = wal_draft_write(drafts[count], data, sizeof(data), 0);
+		if (result != 0) {
+			assert_int_equal(result, -ENOSPC);
+			wal_draft_free(drafts[count]);
+			break;
+		}
+	}
+	assert_true(count >= 8 && count < DRAFTS_MAX);
+	atomic_init(&left, 1 + (int)(2 * count));
+	first = (struct full_commit){ .op = { .done = full_commit_done }, .left = &left };
+	wal_draft_submit(large, &first.op);
+	for (unsigned i = 0; i < 2 * count; i++) {
+		struct full_commit *c = &commits[i];
+
+		*c = (struct full_commit){ .op = { .done = full_commit_done }, .left = &left };
+		if (i % 2 == 0) {
+			wal_draft_submit(drafts[i / 2], &c->op);
+			continue;
+		}
+		c->op.entries = &entry;
+		c->op.count = 1;
+		wal_stream_submit(st, &c->op);
+	}
+	for (time_t until = time(NULL) + 60; atomic_load(&left) > 0;) {
+		assert_true(time(NULL) < until);
+		usleep(1000);
+	}
+	assert_int_equal(first.op.result, 0);
+	for (unsigned i = 0; i < 2 * count; i++) {
+		if (i % 2 == 0)
+			assert_int_equal(commits[i].op.result, 0);
+		else
+			refused += commits[i].op.result == -ENOSPC;
+	}
+	assert_int_equal(refused, count);
+	store_close_or_fail(store);
+	tmpdir_remove(&dir);
+}
+
+/* A batch takes the room that a draft has reserved. */
+static void batch_with_reserved_room_on_a_full_disk(void **state)
+{
+	enum { LINES = 10, LINE_BYTES = 6000 };
+	struct full_sys full = { .sys = *sys_real() };
+	static char data[LINE_BYTES] = "x";
+	struct full_commit c = { .op = { .done = full_commit_done, .flags = WAL_BATCH } };
+	struct iovec entries[LINES];
+	struct wal_draft *room;
+	struct wal_store *store;
+	struct wal_stream *st;
+	struct tmpdir dir;
+	atomic_int left;
+
+	(void)state;
+	full.sys.fallocate = full_fallocate;
+	tmpdir_make(&dir, "draft");
+	assert_int_equal(store_open(&full.sys, dir.path, NULL, &store, NULL), 0);
+	st = stream_open_or_fail(store, "s");
+	assert_int_equal(wal_stream_append(st, "first", 5, 0, NULL), 0);
+	assert_int_equal(wal_draft_new(st, &room), 0);
+	assert_int_equal(wal_draft_truncate(room, LINES * LINE_BYTES + 4 * (LINES - 1)), 0);
+	atomic_store(&full.full, true);
+	while (wal_stream_append(st, data, sizeof(data), 0, NULL) == 0)
+		;
+	for (unsigned i = 0; i < LINES; i++)
+		entries[i] = (struct iovec){ data, sizeof(data) };
+	atomic_init(&left, 1);
+	c.left = &left;
+	c.op.entries = entries;
+	c.op.count = LINES;
+	wal_stream_submit_reserved(st, &c.op, room);
+	for (time_t until = time(NULL) + 60; atomic_load(&left) > 0;) {
+		assert_true(time(NULL) < until);
+		usleep(1000);
+	}
+	assert_int_equal(c.op.result, 0);
+	store_close_or_fail(store);
+	tmpdir_remove(&dir);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -227,6 +372,8 @@ int main(void)
 		cmocka_unit_test(too_large),
 		cmocka_unit_test(dropped),
 		cmocka_unit_test(no_room_shows_at_the_write),
+		cmocka_unit_test(drafts_are_committed_on_a_full_disk),
+		cmocka_unit_test(batch_with_reserved_room_on_a_full_disk),
 	};
 
 	return TEST_RUN(tests);

@@ -97,6 +97,11 @@ install_missing() {
 	[ -z "$packages" ] || die "still missing after installation: $packages"
 }
 
+# A minimal system has no /etc/mtab; fusermount3 does not unmount for a user without it.
+make_mtab() {
+	[ -e /etc/mtab ] || as_root ln -s ../proc/self/mounts /etc/mtab
+}
+
 # ---- Builds and tests ----
 
 # make_build NAME COMPILER [OPTION]…: one that fails is a failed test, and there is nothing to run in it
@@ -155,6 +160,7 @@ for argument in "$@"; do
 done
 
 install_missing
+make_mtab
 rm -rf "$complaints"
 mkdir -p "$complaints"
 # For walfs in the background too, whose standard error is nowhere.

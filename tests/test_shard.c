@@ -10,6 +10,7 @@
 
 #include "cleanup.h"
 #include "faultsys.h"
+#include "key_hashes.h"
 #include "random.h"
 #include "snapshot.h"
 #include "stores.h"
@@ -512,30 +513,14 @@ static void shards_of_a_store_of_named_streams(void **state)
 /* From the original: what its keys hash to. */
 static void keys_go_where_the_original_sends_them(void **state)
 {
-	static const struct {
-		const char *key;
-		size_t size;
-		uint64_t hash;
-	} keys[] = {
-		{ "", 0, 0xbd60acb658c79e45 },
-		{ "a", 1, 0xbeb9a6bbf61b58b4 },
-		{ "key1", 4, 0xb975d15668133cc2 },
-		{ "user_123", 8, 0x3143fdac11e93ab3 },
-		{ "user_1000", 9, 0x3f9ff3e67d891c7d },
-		{ "order:00000001", 14, 0x3f746ce8b024e14a },
-		{ "01234567", 8, 0x919a0a9c421e9086 },
-		{ "0123456789abcdef", 16, 0x3750d23093a8f4ad },
-		{ "\x00\xff\x10", 3, 0x7835f0a355aaefdc },
-		{ "na\xc3\xafve-\xd0\xba\xd0\xbb\xd1\x8e\xd1\x87", 15, 0x63c904825f5ad0ea },
-	};
 	static const uint32_t shards[] = { 1, 2, 3, 7, 8, 16, 100, 65535 };
 
 	(void)state;
-	for (size_t i = 0; i < TEST_COUNT(keys); i++) {
+	for (size_t i = 0; i < TEST_COUNT(key_hashes); i++) {
 		for (size_t s = 0; s < TEST_COUNT(shards); s++)
-			assert_int_equal(wal_shard_of(keys[i].key, keys[i].size, shards[s]), keys[i].hash % shards[s]);
+			assert_int_equal(wal_shard_of(key_hashes[i].key, key_hashes[i].size, shards[s]), key_hashes[i].hash % shards[s]);
 	}
-	assert_int_equal(wal_shard_of(NULL, 0, 8), keys[0].hash % 8);
+	assert_int_equal(wal_shard_of(NULL, 0, 8), key_hashes[0].hash % 8);
 }
 
 /* ---- Appending ---- */

@@ -8,23 +8,6 @@ enum {
 	RUN_BYTES = 1 << 20,
 };
 
-int text_init(struct text *text, struct wal_stream *stream, uint64_t start_id, uint64_t end_id)
-{
-	uint64_t base = 0;
-	int r = wal_stream_offset_of(stream, start_id, &base);
-
-	if (r)
-		return r;
-	*text = (struct text){ .stream = stream, .base = base, .end_id = end_id, .pos = base, .jumped = true };
-	return 0;
-}
-
-void text_release(struct text *text)
-{
-	wal_iter_free(text->iter);
-	wal_reader_close(text->reader);
-}
-
 int text_end(struct wal_stream *stream, uint64_t end_id, uint64_t *ret_offset)
 {
 	uint64_t next = end_id;
@@ -37,6 +20,30 @@ int text_end(struct wal_stream *stream, uint64_t end_id, uint64_t *ret_offset)
 		/* Between the two it may have been sealed and pruned; then there is a later end. */
 	} while (r == WAL_PRUNED && end_id == UINT64_MAX);
 	return r;
+}
+
+int text_init(struct text *text, struct wal_stream *stream, uint64_t start_id, uint64_t end_id)
+{
+	uint64_t base = 0, end = UINT64_MAX;
+	int r;
+
+	if (start_id < end_id) {
+		r = wal_stream_offset_of(stream, start_id, &base);
+		if (r == 0 && end_id != UINT64_MAX)
+			r = text_end(stream, end_id, &end);
+		if (r)
+			return r;
+	} else {
+		end = base;
+	}
+	*text = (struct text){ .stream = stream, .base = base, .end_id = end_id, .end = end, .pos = base, .jumped = true };
+	return 0;
+}
+
+void text_release(struct text *text)
+{
+	wal_iter_free(text->iter);
+	wal_reader_close(text->reader);
 }
 
 static void leave(struct text *text)
@@ -217,9 +224,14 @@ int text_read(struct text *text, void *data, size_t size, uint64_t offset, size_
 	size_t done = 0, n = 0;
 	int r = 0;
 
+	/* A fixed end is known: the stream may have been pruned up to there, and then cannot tell. */
+	if (offset >= text->end - text->base)
+		size = 0;
+	else if (size > text->end - text->base - offset)
+		size = text->end - text->base - offset;
 	if (offset > UINT64_MAX - text->base - RUN_BYTES)
 		size = 0;
-	else if (text->base + offset != text->pos) {
+	else if (size && text->base + offset != text->pos) {
 		leave(text);
 		text->pos = text->base + offset;
 		text->jumped = true;

@@ -24,6 +24,7 @@ struct text {
 	struct wal_stream *stream; /* the caller's */
 	uint64_t base;		   /* where it begins in the stream's text */
 	uint64_t end_id;	   /* it ends before this one; UINT64_MAX: it grows */
+	uint64_t end;		   /* where that is; UINT64_MAX: it grows */
 
 	/* Where the last read ended: in the stream's text, and in `source`. */
 	uint64_t pos;
@@ -43,7 +44,10 @@ struct text {
 	uint64_t bad_end;
 };
 
-/* The text from entry `start_id` on. WAL_NOT_FOUND, WAL_PRUNED. May block on the disk, as all of these. */
+/*
+ * The text from entry `start_id` on, up to `end_id`; nothing is asked of the stream if that is no entry, since an empty cut may end where the stream is
+ * pruned. WAL_NOT_FOUND, WAL_PRUNED. May block on the disk, as all of these.
+ */
 int text_init(struct text *text, struct wal_stream *stream, uint64_t start_id, uint64_t end_id);
 void text_release(struct text *text);
 

@@ -15,7 +15,6 @@
 struct textfile {
 	struct handle handle;
 	uint64_t start_id;
-	uint64_t end_offset; /* of a stream as of a checkpoint: where the text ends */
 	struct read_queue queue;
 	struct text text;
 	bool told; /* of the prune that overtook it */
@@ -53,7 +52,7 @@ static bool ask_open(struct walfs *fs, const struct slot *slot, uint64_t start_i
 		;
 	if (file) {
 		*ret_base = file->text.base;
-		*ret_end = file->end_offset;
+		*ret_end = file->text.end;
 	}
 	pthread_mutex_unlock(&fs->lock);
 	return file;
@@ -127,7 +126,7 @@ static void serve(struct handle *handle, fuse_req_t req, size_t size, uint64_t o
 /* So that whoever waits at the end for more costs no more than a look. -ENOENT: no more will come. */
 static int is_at_end(struct textfile *file, uint64_t offset, bool *ret_at_end)
 {
-	uint64_t end = file->end_offset;
+	uint64_t end = file->text.end;
 	int r = 0;
 
 	if (slot_is_removed(file->handle.fs, slot_of_entries(file->handle.slot)))
@@ -195,18 +194,9 @@ static const struct handle_ops textfile_ops = {
 static int find_text(struct slot *slot, struct textfile *file)
 {
 	uint64_t next;
-	int r = 0;
 
 	slot_bounds(slot, NULL, &next);
-	if (file->start_id > next)
-		return WAL_NOT_FOUND;
-	if (file->start_id < slot->end_id)
-		r = text_init(&file->text, slot->stream, file->start_id, slot->end_id);
-	else
-		file->text = (struct text){ .stream = slot->stream, .end_id = slot->end_id };
-	if (r == 0 && slot->end_id != UINT64_MAX && file->start_id < slot->end_id)
-		r = text_end(slot->stream, slot->end_id, &file->end_offset);
-	return r;
+	return file->start_id > next ? WAL_NOT_FOUND : text_init(&file->text, slot->stream, file->start_id, slot->end_id);
 }
 
 static void enlist(struct textfile *file, struct slot *slot)

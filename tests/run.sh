@@ -127,7 +127,7 @@ list_tests() {
 
 # run_tests NAME [ARGUMENT OF meson test]…
 run_tests() {
-	local dir=$build/$1 fixed_addresses=()
+	local dir=$build/$1 fixed_addresses=() jobs
 
 	say "Testing build/$1"
 	shift
@@ -135,9 +135,11 @@ run_tests() {
 	if setarch -R true 2>/dev/null; then
 		fixed_addresses=(setarch -R)
 	fi
+	# Twice as many as there are cores: half of the time a test waits, for a disk or for something to end.
+	jobs=$((2 * $(nproc)))
 	rm -f "$dir/meson-logs/testlog.json"
 	list_tests "$(basename "$dir")" "$@" >"$dir/tests.list"
-	"${fixed_addresses[@]}" meson test -C "$dir" --no-rebuild --print-errorlogs "$@" || true # summary.py reads how it went
+	"${fixed_addresses[@]}" meson test -C "$dir" --no-rebuild --print-errorlogs --num-processes "$jobs" "$@" || true # summary.py reads how it went
 	builds+=("$dir")
 }
 

@@ -6,6 +6,7 @@ The exit status is 0 if nothing has failed: no test, none that was to run and di
 was skipped, except for want of stores of the original where there are none.
 """
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -16,10 +17,13 @@ TAP_SKIP_ALL = re.compile(r"^1\.\.0 *# *skip\b *(.*)", re.I)
 SKIP_WITHOUT_FIXTURES = "no stores of the original"
 
 
-def last_words(test):
+def quoted(lines):
     """What a failed test said last, so that whoever has only the summary knows why."""
-    lines = [line for line in (test.get("stderr") or test.get("stdout") or "").splitlines() if line.strip()]
-    return "".join(f"\n    | {line[:300]}" for line in lines[-8:])
+    return "".join(f"\n    | {line[:300]}" for line in lines[-30:])
+
+
+def last_words(test):
+    return quoted([line for line in (test.get("stderr") or test.get("stdout") or "").splitlines() if line.strip()])
 
 
 class Count:
@@ -29,7 +33,8 @@ class Count:
     def add_cases(self, name, output):
         """The lines of TAP. False if it has none."""
         cases = 0
-        for line in output.splitlines():
+        lines = output.splitlines()
+        for at, line in enumerate(lines):
             skip_all = TAP_SKIP_ALL.match(line)
             case = TAP_LINE.match(line)
             if skip_all:
@@ -37,7 +42,8 @@ class Count:
             elif not case:
                 continue
             elif case[1]:
-                self.failed.append(f"{name}: {line}")
+                told = itertools.takewhile(lambda said: said.startswith("#"), lines[at + 1:])
+                self.failed.append(f"{name}: {line}" + quoted(list(told)))
             elif case[2]:
                 self.skipped.append(f"{name}: {line}")
             else:

@@ -231,6 +231,34 @@ static void grows(void **state)
 	model_end(&m);
 }
 
+/* Where the end is known, it is an end, and no place that is gone. */
+static void prune_overtakes_a_fixed_end(void **state)
+{
+	char data[512];
+	struct model m;
+	struct text text, empty;
+	uint64_t segments;
+	size_t got = 1;
+
+	(void)state;
+	model_begin(&m, &(struct wal_options){ .sync = WAL_SYNC_ASYNC, .segment_size = 4096, .read_buffer = 4096 });
+	for (int i = 0; i < 200; i++)
+		model_append(&m, 500);
+	assert_int_equal(text_init(&text, m.stream, 0, 100), 0);
+	assert_int_equal(wal_stream_prune(m.stream, 150, &segments), 0);
+	assert_int_equal(text_read(&text, data, sizeof(data), 100 * 500, &got), 0);
+	assert_int_equal(got, 0);
+	assert_int_equal(text_read(&text, data, sizeof(data), 99 * 500, &got), WAL_PRUNED);
+	assert_int_equal(text_init(&empty, m.stream, 100, 100), 0);
+	assert_int_equal(text_read(&empty, data, sizeof(data), 0, &got), 0);
+	assert_int_equal(got, 0);
+	assert_int_equal(text_read(&empty, data, sizeof(data), UINT64_MAX, &got), 0);
+	assert_int_equal(got, 0);
+	text_release(&text);
+	text_release(&empty);
+	model_end(&m);
+}
+
 /* Places keep their offsets; those whose entries are gone fail, wherever the reader stood. */
 static void prune_overtakes(void **state)
 {
@@ -345,6 +373,7 @@ int main(void)
 		cmocka_unit_test(any_place_in_small_windows),
 		cmocka_unit_test(grows),
 		cmocka_unit_test(prune_overtakes),
+		cmocka_unit_test(prune_overtakes_a_fixed_end),
 		cmocka_unit_test(damaged_entries_cost_themselves),
 	};
 

@@ -398,6 +398,12 @@ int wal_stream_wait(struct wal_stream *stream, uint64_t id, int timeout_ms);
  */
 int wal_stream_prune(struct wal_stream *stream, uint64_t id, uint64_t *ret_segments);
 
+/*
+ * The first ids of the retained segments, from the oldest to the active one, as one allocation that the caller frees with free(3): what wal_stream_prune() can drop goes
+ * from one of them to the next. Does not block on the disk. -ENOMEM.
+ */
+int wal_stream_segments(struct wal_stream *stream, uint64_t **ret_first_ids, size_t *ret_count);
+
 /* ---- Appending ------------------------------------------------------------------------------------------------------------------ */
 
 enum wal_append_flags {
@@ -699,6 +705,35 @@ struct wal_prune_result {
  * too, and the first error returned after all were tried; `err` names the stream. WAL_NOT_FOUND if there is no such checkpoint.
  */
 int wal_checkpoint_prune_before(struct wal_store *store, const void *id, size_t id_size, struct wal_prune_result *ret, struct wal_error *err);
+
+/* ---- Restoring ------------------------------------------------------------------------------------------------------------------- */
+
+/*
+ * What makes a stream or a checkpoint again that existed elsewhere, with the ids and times it had there; for restores, copies and imports. Programs that
+ * only log have no use for it.
+ */
+
+/*
+ * Appends entries with the ids and times that they have: entries[0].id must be the stream's next id, each following one goes on without a gap, otherwise -EINVAL and nothing is
+ * appended. A time that is not later than that of the entry before is made one nanosecond later. Each becomes a frame of its own; but a run of entries that are 1 ns apart, as
+ * the entries of a batch are, becomes a batch again, which is as good and smaller. Committed as WAL_SYNC_ASYNC does, or with WAL_DURABLE in `flags` durable when it returns. On
+ * failure some of the first may be there: wal_stream_bounds() tells. Another append to the stream meanwhile makes it fail. *ret_count (may be NULL) is how many were appended, on failure too. As
+ * wal_stream_append_batch() otherwise; a count of 0 is nothing to do.
+ */
+int wal_stream_restore(struct wal_stream *stream, const struct wal_entry *entries, size_t count, unsigned flags, size_t *ret_count);
+
+/*
+ * The stream goes on with `next_id`, durably. Of a stream that holds no entries it becomes the first id, and those before count as pruned. In one that holds some, the ids from its next id up to
+ * it are lost for good: reading them gives -EBADMSG, iterators WAL_GAP, wal_verify() notes them as known. 0 also if it is the next id already; -EINVAL if it lies before. Blocks for
+ * several syncs.
+ */
+int wal_stream_skip(struct wal_stream *stream, uint64_t next_id);
+
+/*
+ * Records a checkpoint with the time and the cuts it has (in any order; of a sharded store: one for each shard). Everything below the cuts is made durable first. One that has the id is replaced, or with WAL_EXCL in `flags`: -EEXIST.
+ * HEAD names it if no other is newer. -EINVAL: no id, a stream twice, none of that name, a cut beyond its next id, shards missing, another checkpoint of the same time; `err` says which. Otherwise as wal_checkpoint_create().
+ */
+int wal_checkpoint_restore(struct wal_store *store, const struct wal_checkpoint *checkpoint, unsigned flags, struct wal_error *err);
 
 /* ---- Sharded stores -------------------------------------------------------------------------------------------------------------- */
 

@@ -262,7 +262,7 @@ static int keep_tail(struct recovery *rec, uint64_t offset, char *ret_name, uint
 void recovery_read_only(struct wal_stream *st, const char *reason)
 {
 	if (st->health == WAL_HEALTHY)
-		snprintf(st->reason, sizeof st->reason, "%s", reason);
+		stream_set_reason(st, reason);
 	st->health = WAL_READONLY;
 	log_write(&st->engine->env.log, WAL_LOG_ERROR,
 		  "stream '%s': %s; it is open for reading only ('walctl repair' sets what is damaged aside and goes on around it)", st->name, reason);
@@ -512,16 +512,14 @@ static int settle(struct recovery *rec)
 	return 0;
 }
 
-static void take_over(struct recovery *rec)
+static int take_over(struct recovery *rec)
 {
 	struct wal_stream *st = rec->st;
-	uint8_t *block = st->meta.block;
 	uint64_t end = rec->r.writer.at.frame_offset;
+	int result = stream_meta_keep(st, &rec->r.writer);
 
-	st->meta = rec->r.writer;
-	st->meta.block = block;
-	st->meta.emit = NULL;
-	memcpy(block, rec->r.block, META_BLOCK_BYTES);
+	if (result < 0)
+		return result;
 	st->meta_full = st->meta.block_no;
 	st->active.first_id = rec->id;
 	st->active.end = st->active.durable_end = end;
@@ -529,6 +527,7 @@ static void take_over(struct recovery *rec)
 	st->next_id = st->meta.at.id;
 	/* At least what is in sealed segments. */
 	st->durable_id = rec->unsynced ? rec->id : st->next_id;
+	return 0;
 }
 
 static void forget_active(struct recovery *rec)
@@ -591,8 +590,8 @@ int recover_active(struct recovery *rec, uint64_t id)
 		result = settle(rec);
 	}
 	if (result == 0)
-		take_over(rec);
-	else if (rec->err && rec->err->code != result)
+		result = take_over(rec);
+	if (result < 0 && rec->err && rec->err->code != result)
 		error_set(rec->err, result, rec->st->name, "stream '%s': cannot read segment %020" PRIu64 ".wal: %s", rec->st->name, id,
 			  wal_strerror(result));
 	forget_active(rec);

@@ -42,8 +42,8 @@ static int load_stream(struct wal_store *store, const char *name, struct wal_err
 	if (result < 0 && err)
 		*err = detail;
 	if (result == 0)
-		result = store_add_stream(store, st);
-	if (result != 0)
+		store_add_stream(store, st);
+	else
 		stream_unref(st);
 	if (result == WAL_NOT_FOUND)
 		log_write(log, WAL_LOG_INFO, "directory '%s' holds no stream, ignoring it", name);
@@ -82,9 +82,9 @@ static bool is_unfinished(struct wal_store *store, uint32_t want)
 	uint32_t shard;
 
 	for (size_t i = 0; i < store->bucket_count; i++) {
-		for (struct stream_slot *slot = store->buckets[i]; slot && unfinished; slot = slot->next) {
-			wal_stream_bounds(slot->stream, &first, &next, NULL);
-			unfinished = name_is_shard(slot->stream->name, &shard) && shard > 0 && shard < want && next == 0;
+		for (struct wal_stream *st = store->buckets[i]; st && unfinished; st = st->next_in_bucket) {
+			wal_stream_bounds(st, &first, &next, NULL);
+			unfinished = name_is_shard(st->name, &shard) && shard > 0 && shard < want && next == 0;
 		}
 	}
 	return unfinished;
@@ -169,11 +169,10 @@ static void store_free(struct wal_store *store)
 {
 	for (size_t i = 0; store->buckets && i < store->bucket_count; i++) {
 		while (store->buckets[i]) {
-			struct stream_slot *slot = store->buckets[i];
+			struct wal_stream *st = store->buckets[i];
 
-			store->buckets[i] = slot->next;
-			stream_free(slot->stream);
-			free(slot);
+			store->buckets[i] = st->next_in_bucket;
+			stream_free(st);
 		}
 	}
 	ckptlog_free(store->checkpoints);
@@ -181,6 +180,7 @@ static void store_free(struct wal_store *store)
 	blockcache_free(store->engine.blockcache);
 	if (store->root.env)
 		root_close(&store->root);
+	warm_streams_release(&store->engine.warm);
 	pthread_mutex_destroy(&store->lock);
 	pthread_mutex_destroy(&store->cut_lock);
 	pthread_mutex_destroy(&store->change_lock);
@@ -200,6 +200,7 @@ static struct wal_store *store_new(struct sys *sys, const char *path, const stru
 		store->engine.env.opts = *opts;
 	options_fill_defaults(&store->engine.env.opts);
 	store->engine.env.log = (struct log){ store->engine.env.opts.log, store->engine.env.opts.log_arg };
+	warm_streams_init(&store->engine.warm);
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->cut_lock, NULL);
 	pthread_mutex_init(&store->change_lock, NULL);
@@ -267,10 +268,10 @@ int wal_store_open(const char *path, const struct wal_options *opts, struct wal_
 static void end_watches(struct wal_store *store)
 {
 	for (size_t i = 0; i < store->bucket_count; i++) {
-		for (struct stream_slot *slot = store->buckets[i]; slot; slot = slot->next) {
-			LOCKED_SCOPE(&slot->stream->lock);
-			stream_end_watches(slot->stream, -ECANCELED);
-			stream_call_back(slot->stream);
+		for (struct wal_stream *st = store->buckets[i]; st; st = st->next_in_bucket) {
+			LOCKED_SCOPE(&st->lock);
+			stream_end_watches(st, -ECANCELED);
+			stream_call_back(st);
 		}
 	}
 }
@@ -286,8 +287,8 @@ int wal_store_close(struct wal_store *store)
 	workers_free(store->engine.workers);
 	store->engine.workers = NULL;
 	for (size_t i = 0; i < store->bucket_count; i++) {
-		for (struct stream_slot *slot = store->buckets[i]; slot; slot = slot->next) {
-			int result = stream_finish(slot->stream);
+		for (struct wal_stream *st = store->buckets[i]; st; st = st->next_in_bucket) {
+			int result = stream_finish(st);
 
 			if (result < 0 && first_error == 0)
 				first_error = result;

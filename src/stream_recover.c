@@ -332,6 +332,7 @@ int stream_recover(struct wal_stream *st, struct wal_error *err)
 		}
 	}
 	if (result == 0) {
+		id_array_trim(&st->segments);
 		st->pub_mtime = st->meta.at.last_time ? st->meta.at.last_time : rec.mtime;
 		stream_publish(st);
 	}
@@ -361,14 +362,19 @@ int stream_quarantine(struct wal_stream *st, const char *reason)
 	if (result < 0)
 		return result;
 	uint64_t last = st->segments.ids[st->segments.count - 1];
+	uint8_t block[META_BLOCK_BYTES];
+	struct meta_writer w = { 0 };
 	sys_close(st->engine->env.sys, &st->meta_fd);
-	meta_writer_begin(&st->meta, last, NULL, 0, st->meta.block);
+	meta_writer_begin(&w, last, NULL, 0, block);
+	result = stream_meta_keep(st, &w);
+	if (result < 0)
+		return result;
 	st->active = (struct active_segment){ .first_id = last };
 	st->next_id = st->durable_id = last;
 	st->tail = WAL_TAIL_DAMAGED;
 	st->health = WAL_READONLY;
 	st->quarantined = true;
-	snprintf(st->reason, sizeof st->reason, "%s", reason);
+	stream_set_reason(st, reason);
 	stream_publish(st);
 	return 0;
 }

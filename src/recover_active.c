@@ -26,6 +26,7 @@ enum {
 	TORN_FILES_MAX = 10000,
 	REREADS_MAX = 3,
 	CHECKED_BLOCKS_MAX = 128, /* of a sidecar at a clean open, which takes well below a millisecond */
+	READ_BLOCKS_MAX = 64,	  /* a larger one is mapped: for less that costs more than it saves, above all while several threads open streams */
 };
 
 /* ---- The sidecar ---- */
@@ -49,12 +50,37 @@ static int write_block(struct rebuild *r, uint64_t block_no, const uint8_t block
 	return sys_pwrite_full(rec->sys, st->meta_fd, block, META_BLOCK_BYTES, block_no * META_BLOCK_BYTES);
 }
 
-/* Maps the sidecar there is, if there is one that can be of any use, up to its last intact block. */
+/* rec->old becomes the first `blocks` blocks of the sidecar. */
+static int read_old_meta(struct recovery *rec, uint64_t blocks)
+{
+	uint64_t size = blocks * META_BLOCK_BYTES;
+	int result = 0;
+	void *data;
+
+	rec->old_read = blocks <= READ_BLOCKS_MAX;
+	if (rec->old_read) {
+		/* What it turns out not to have (someone cut it meanwhile) are zeros, which no check accepts. */
+		data = calloc(blocks, META_BLOCK_BYTES);
+		ssize_t n = data ? sys_pread_full(rec->sys, rec->meta_fd, data, size, 0) : -ENOMEM;
+		if (n < 0) {
+			free(data);
+			result = (int)n;
+		}
+	} else {
+		result = rec->sys->mmap(rec->sys, rec->meta_fd, size, &data);
+	}
+	if (result < 0)
+		return result;
+	rec->old_size = size;
+	rec->old = (struct meta_view){ .segment_id = rec->id, .map = data, .verified = calloc(1, blocks / 8 + 1) };
+	return rec->old.verified ? 0 : -ENOMEM;
+}
+
+/* Loads the sidecar there is, if there is one that can be of any use, up to its last intact block. */
 static int load_old_meta(struct recovery *rec)
 {
 	char name[NAME_SEGMENT_MAX];
 	struct stat sb;
-	void *data;
 
 	/* It is made only when the stream has turned out healthy: that it is there says something (scan.h). */
 	rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0);
@@ -67,13 +93,9 @@ static int load_old_meta(struct recovery *rec)
 	rec->scan.made_here = result == 0 && blocks == 0;
 	if (blocks == 0)
 		return result;
-	result = rec->sys->mmap(rec->sys, rec->meta_fd, blocks * META_BLOCK_BYTES, &data);
+	result = read_old_meta(rec, blocks);
 	if (result < 0)
 		return result;
-	rec->old_size = blocks * META_BLOCK_BYTES;
-	rec->old = (struct meta_view){ .segment_id = rec->id, .map = data, .verified = calloc(1, blocks / 8 + 1) };
-	if (!rec->old.verified)
-		return -ENOMEM;
 	rec->scan.made_here = meta_is_blank(&rec->old, blocks);
 	while (blocks > 0 && !meta_block_valid(rec->old.map + (blocks - 1) * META_BLOCK_BYTES, rec->id))
 		blocks--;
@@ -532,7 +554,9 @@ static int take_over(struct recovery *rec)
 
 static void forget_active(struct recovery *rec)
 {
-	if (rec->old.map)
+	if (rec->old_read)
+		free((void *)rec->old.map);
+	else if (rec->old.map)
 		rec->sys->munmap(rec->sys, (void *)rec->old.map, rec->old_size);
 	free((void *)rec->old.verified);
 	rec->old = (struct meta_view){ 0 };

@@ -39,6 +39,8 @@ static int visit_file(void *arg, const char *name, unsigned char type)
 		return id_array_push(&rec->files, id);
 	if (name_is_meta(name, &id))
 		return id_array_push(&rec->metas, id);
+	if (strcmp(name, NAME_HEAD_STATE) == 0)
+		rec->head_listed = true;
 	/* What an interrupted replacement left. */
 	if (!recovery_is_read_only(rec) && name_is_ours(name) && has_suffix(name, NAME_TMP_SUFFIX))
 		rec->sys->unlinkat(rec->sys, rec->dir_fd, name, 0);
@@ -48,6 +50,7 @@ static int visit_file(void *arg, const char *name, unsigned char type)
 static int list_files(struct recovery *rec)
 {
 	rec->files.count = rec->metas.count = 0;
+	rec->head_listed = false;
 	int result = sys_list(rec->sys, rec->dir_fd, visit_file, rec);
 
 	if (result < 0)
@@ -66,7 +69,7 @@ static int survey(struct recovery *rec)
 	for (unsigned tries = 0; result == 0 && tries < SURVEYS_MAX; tries++) {
 		id_array_release(&rec->index);
 		rec->index_result = segindex_load(rec->sys, rec->dir_fd, &rec->index);
-		rec->head_result = headstate_load(rec->sys, rec->dir_fd, &rec->head);
+		rec->head_result = rec->head_listed ? headstate_load(rec->sys, rec->dir_fd, &rec->head) : -ENOENT;
 		if (!recovery_is_read_only(rec))
 			break;
 		before = rec->files.count;

@@ -303,6 +303,12 @@ static int figures(struct wal_stream *st, struct wal_stream_stat *s)
 	return result;
 }
 
+enum wal_health wal_stream_health(struct wal_stream *st)
+{
+	LOCKED_SCOPE(&st->lock);
+	return st->health;
+}
+
 int wal_stream_stat(struct wal_stream *st, struct wal_stream_stat *ret)
 {
 	struct wal_stream_stat s = { 0 };

@@ -281,7 +281,7 @@ int stream_rotate(struct wal_stream *st)
 	int result = rotate(&r, &sync_failed);
 
 	pthread_mutex_lock(&st->lock);
-	stats_add(&st->stats.rotations, result == 0);
+	stats_add(&stream_stats(st)->rotations, result == 0);
 	if (!sync_failed) {
 		st->durable_id = r.id;
 		if (result < 0) {

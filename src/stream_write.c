@@ -251,15 +251,10 @@ static int extend_meta(struct group *g, uint32_t spilled_size)
 	struct wal_stream *st = g->st;
 	int64_t now = st->engine->env.sys->now(st->engine->env.sys);
 	uint64_t end = g->offset + g->bytes;
-	int result = 0;
+	int result = stream_meta_begin(st, &g->meta);
 
-	if (!st->meta_work)
-		st->meta_work = malloc(META_BLOCK_BYTES);
-	if (!st->meta_work)
-		return -ENOMEM;
-	memcpy(st->meta_work, st->meta.block, META_OFF_RECORDS + st->meta.used);
-	g->meta = st->meta;
-	g->meta.block = st->meta_work;
+	if (result < 0)
+		return result;
 	g->meta.emit = emit_meta;
 	g->meta.durable = g->durable_end;
 	for (size_t i = 0; i < g->count && result == 0; i++) {
@@ -375,7 +370,7 @@ static int write_group(struct group *g, int *ret_cut)
 /* Caller holds st->lock. */
 static void count_group(struct wal_stream *st, const struct group *g)
 {
-	struct stream_stats *stats = &st->stats;
+	struct stream_stats *stats = stream_stats(st);
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < g->count; i++) {
@@ -397,10 +392,7 @@ static void count_group(struct wal_stream *st, const struct group *g)
 /* Caller holds st->lock. */
 static void publish_group(struct wal_stream *st, struct group *g)
 {
-	uint8_t *before = st->meta.block;
-
-	st->meta = g->meta;
-	st->meta_work = before;
+	stream_meta_publish(st, &g->meta);
 	count_group(st, g);
 	stream_see_cut(st);
 	st->next_id += g->entries;

@@ -193,6 +193,7 @@ static void strict(struct bench *b, size_t entries, const char *row, double to_w
 	close(growing.fd);
 	close(ahead.fd);
 	bench_sqlite_close(sqlite.sqlite);
+	bench_remove(b, "db");
 	close_stream(b, walfs.st, store);
 }
 

@@ -275,11 +275,12 @@ static void make_stream(const struct mounted *m, const char *name)
 		err(1, "'%s'", path);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	char log[700];
 	struct bench b;
 
+	(void)argc;
 	mounted_need();
 	bench_begin(&b, "mount_append");
 	snprintf(log, sizeof log, "log=%s", bench_path(&b, "log"));
@@ -295,11 +296,16 @@ int main(void)
 		snprintf(name, sizeof name, "w%u", i);
 		make_stream(&strict_walfs, name);
 	}
-	table_append(&b);
-	table_fsync(&b);
-	table_echo(&b);
-	table_strict(&b);
-	table_many(&b);
+	if (mounted_wants(argv, "append"))
+		table_append(&b);
+	if (mounted_wants(argv, "fsync"))
+		table_fsync(&b);
+	if (mounted_wants(argv, "echo"))
+		table_echo(&b);
+	if (mounted_wants(argv, "strict"))
+		table_strict(&b);
+	if (mounted_wants(argv, "many"))
+		table_many(&b);
 	mounted_stop(&async_walfs);
 	mounted_stop(&strict_walfs);
 	mounted_stop(&nothing);

@@ -168,13 +168,16 @@ static void table_text(struct bench *b)
 	bench_release(cases, 6);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	struct bench b;
 
+	(void)argc;
 	mounted_need();
 	bench_begin(&b, "mount_read");
-	table_entries(&b);
-	table_text(&b);
+	if (mounted_wants(argv, "entries"))
+		table_entries(&b);
+	if (mounted_wants(argv, "text"))
+		table_text(&b);
 	return bench_end(&b);
 }

@@ -28,6 +28,14 @@ void mounted_need(void)
 	}
 }
 
+bool mounted_wants(char **argv, const char *part)
+{
+	for (char **said = argv + 1; *said; said++)
+		if (!strcmp(*said, part))
+			return true;
+	return !argv[1];
+}
+
 /* `name` from the directory of this program, or what the environment says. */
 static const char *program(const char *variable, const char *name)
 {

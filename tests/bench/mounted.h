@@ -19,6 +19,9 @@ struct mounted {
 /* Ends the program with status 77 where nothing can be mounted. */
 void mounted_need(void);
 
+/* Whether `part` is to be run: the program was called with its name, or with none. */
+bool mounted_wants(char **argv, const char *part);
+
 /* Mounts the store `name` with `options` (NULL: none) as -o takes them. Errors end the program, here and below. */
 void mounted_walfs(struct bench *b, struct mounted *m, const char *name, const char *options);
 

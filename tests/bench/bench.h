@@ -8,6 +8,7 @@
  *	WALFS_BENCH_REPEATS	turns of each case, 5 to 99; 5
  *	WALFS_BENCH_SCALE	how much more there is of what is marked with it; 1
  *	WALFS_BENCH_JSON	a file to which each case and each comparison is appended as one line of JSON: see bench.c
+ *	WALFS_BENCH_CLOCK	cpu: times are those that the process was running, for work on a machine that is busy. What waits for a disk takes no time then
  *
  * A program judges nothing by its exit status: what is not met stands in its tables.
  */

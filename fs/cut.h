@@ -8,6 +8,9 @@
  * That a cut still is what its checkpoint says is asked at every lookup in it, and costs nothing while wal_checkpoint_version() is the same. Else it is loaded again: with the
  * same time it is the same checkpoint, perhaps with fewer streams, because those were deleted; otherwise the cut is *gone*, nothing can be looked up in it any more, and the name
  * leads to another. What is open stays open.
+ *
+ * Servers that export the mount hold on to nodes by handles of their own, of which nobody is told, while the kernel forgets them. So a slot that is not used any more is kept, until
+ * CUT_KEPT_MAX others have been given up after it: asked for by its number it is there as before.
  */
 #ifndef WALFS_CUT_H
 #define WALFS_CUT_H

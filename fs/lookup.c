@@ -7,6 +7,7 @@
 
 #include "checkpoints.h"
 #include "cut.h"
+#include "rejoin.h"
 #include "shards.h"
 #include "textfile.h"
 
@@ -241,6 +242,8 @@ static bool is_slow(const struct node *parent, const char *name)
 
 void lookup_reply(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name)
 {
+	if (!strcmp(name, ".."))
+		rejoin_begin(fs, req, parent);
 	if (is_slow(parent, name))
 		reply_in_pool(fs, req, parent, name);
 	else

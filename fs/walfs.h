@@ -47,6 +47,9 @@ struct walfs {
 	struct fuse_session *session;
 	atomic_size_t batch_bytes; /* held by all files that are open as `.batch` */
 	size_t read_max; /* what the kernel asks for at once */
+	/* Only the loop looks: the thread for which the kernel looks for the name of this unlisted directory; see dir.c */
+	pid_t rejoin_pid;
+	uint64_t rejoin_ino;
 	uint64_t generation; /* of every node; differs from mount to mount as slots do: an NFS client's old handles are stale */
 
 	pthread_mutex_t lock;

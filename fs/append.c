@@ -109,7 +109,7 @@ static void commit_done(struct wal_op *op)
 	struct commit *commit = op->arg;
 	struct append *append = commit->append;
 	struct walfs *fs = append->handle.fs;
-	int error = walfs_errno(op->result);
+	int error = walfs_errno_open(op->result);
 	struct waiter *waiters;
 
 	pthread_mutex_lock(&append->lock);
@@ -203,7 +203,7 @@ static void append_write(struct handle *handle, fuse_req_t req, const char *data
 	pthread_mutex_lock(&append->lock);
 	error = append->failed;
 	if (!error)
-		error = walfs_errno(put(append, data, size, offset, fi));
+		error = walfs_errno_open(put(append, data, size, offset, fi));
 	if (!error && fi->flags & (O_SYNC | O_DSYNC)) {
 		commit = detach(append, WAL_DURABLE, req, size);
 		error = commit ? 0 : ENOMEM;

@@ -52,7 +52,7 @@ void control_answer(struct control_write *write, int result)
 	struct walfs *fs = write->handle->fs;
 
 	if (result)
-		fuse_reply_err(write->req, walfs_errno(result));
+		fuse_reply_err(write->req, walfs_errno_open(result));
 	else
 		fuse_reply_write(write->req, write->bytes);
 	handle_unref(write->handle);

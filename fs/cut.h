@@ -32,6 +32,9 @@ void cut_slot_put(struct walfs *fs, struct slot *slot);
 int cut_know(struct walfs *fs, uint32_t index);
 void cut_forget(struct walfs *fs, uint32_t index, uint64_t count);
 
+/* As namespace_removed(); the time is the checkpoint's. */
+bool cut_removed(struct walfs *fs, uint32_t index, uint64_t *ret_ino_base, int64_t *ret_time_ns);
+
 /* What makes this use of the slot's index different from those before. */
 uint32_t cut_generation(struct walfs *fs, uint32_t index);
 

@@ -248,7 +248,7 @@ void cut_slot_know(struct cuts *cuts, struct slot *slot)
 	slot->known++;
 }
 
-int cut_slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
+static struct slot *take_slot(struct walfs *fs, uint32_t index)
 {
 	struct slot *slot;
 
@@ -259,6 +259,13 @@ int cut_slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
 		slot->users++;
 	}
 	pthread_mutex_unlock(&fs->cuts->lock);
+	return slot;
+}
+
+int cut_slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
+{
+	struct slot *slot = take_slot(fs, index);
+
 	if (!slot)
 		return WAL_NOT_FOUND;
 	if (slot->live && slot_is_removed(fs, slot->live)) {
@@ -311,6 +318,20 @@ void cut_forget(struct walfs *fs, uint32_t index, uint64_t count)
 	}
 	pthread_mutex_unlock(&fs->cuts->lock);
 	free_slot(fs, surplus);
+}
+
+bool cut_removed(struct walfs *fs, uint32_t index, uint64_t *ret_ino_base, int64_t *ret_time_ns)
+{
+	struct slot *slot = take_slot(fs, index);
+	bool removed = slot && slot->live && slot_is_removed(fs, slot->live);
+
+	if (removed) {
+		*ret_ino_base = slot->ino_base;
+		*ret_time_ns = slot->cut->time_ns;
+	}
+	if (slot)
+		slot_put(fs, slot);
+	return removed;
 }
 
 uint32_t cut_generation(struct walfs *fs, uint32_t index)

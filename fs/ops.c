@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "append.h"
+#include "attributes.h"
 #include "batch.h"
 #include "checkpoint_file.h"
 #include "commands.h"
@@ -102,102 +103,27 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct stat st;
 	struct node node;
-	int r;
 
 	(void)fi;
-	if (!get_node(req, ino, &node))
-		return;
-	r = namespace_stat(walfs_from(req), &node, &st);
-	/* By a path the kernel looks up again then, and finds that there is no such name any more. */
-	if (r)
-		fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
-	else
-		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
-}
-
-static bool changes_owner_or_mode(const struct stat *now, const struct stat *wanted, int to_set)
-{
-	return (to_set & FUSE_SET_ATTR_MODE && (wanted->st_mode ^ now->st_mode) & 07777) ||
-	       (to_set & FUSE_SET_ATTR_UID && wanted->st_uid != now->st_uid) ||
-	       (to_set & FUSE_SET_ATTR_GID && wanted->st_gid != now->st_gid);
-}
-
-/*
- * Nothing can be changed. `new` lets pass what `touch`, `cp -p`, `rsync -a` and `> new` do to it as to any file they write, and stays as it
- * is, and so do control files. A checkpoint is not moved by `touch`. Directories let pass what changes nothing, entries not even that.
- */
-static int set_attributes(const struct node *node, const struct stat *now, const struct stat *wanted, int to_set,
-			  const struct fuse_file_info *fi)
-{
-	const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW |
-			  FUSE_SET_ATTR_CTIME;
-
-	if (node->kind != NODE_NEW && changes_owner_or_mode(now, wanted, to_set))
-		return -EPERM;
-	switch (node->kind) {
-	case NODE_NEW:
-		if (!(to_set & FUSE_SET_ATTR_SIZE))
-			return 0;
-		if (fi && handle_from(fi)->ops->truncate)
-			return handle_from(fi)->ops->truncate(handle_from(fi), (uint64_t)wanted->st_size);
-		return wanted->st_size ? -EPERM : 0;
-	case NODE_PRUNE:
-	case NODE_ROTATE:
-	case NODE_BATCH:
-	case NODE_LINES:
-	case NODE_CHECKPOINTS_PRUNE:
-	case NODE_CHECKPOINTS_COMPACT:
-		return to_set & FUSE_SET_ATTR_SIZE && wanted->st_size ? -EPERM : 0;
-	case NODE_CHECKPOINT:
-		return to_set & FUSE_SET_ATTR_SIZE ? -EPERM : 0;
-	case NODE_ROOT:
-	case NODE_STREAM:
-	case NODE_FROM:
-	case NODE_FOLLOWS:
-	case NODE_CHECKPOINTS:
-	case NODE_SHARDS:
-		return to_set & times ? -EPERM : 0;
-	default:
-		return -EPERM;
-	}
+	if (get_node(req, ino, &node))
+		attributes_get(walfs_from(req), &node, req);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
-	struct walfs *fs = walfs_from(req);
-	struct stat st;
 	struct node node;
-	int r;
 
-	if (!get_node(req, ino, &node) || !may_change_at(req, ino))
-		return;
-	r = namespace_stat(fs, &node, &st);
-	if (r == 0)
-		r = set_attributes(&node, &st, attr, to_set, fi);
-	if (r)
-		fuse_reply_err(req, walfs_errno(r));
-	else
-		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
+	if (get_node(req, ino, &node) && may_change_at(req, ino))
+		attributes_set(walfs_from(req), &node, attr, to_set, req, fi);
 }
 
-/*
- * access(2) and chdir(2). With default_permissions the kernel answers them itself; without, nobody but who mounted gets in, so it counts what
- * anybody may. If an entry were said to be writable, editors would find out only when they save.
- */
 static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
-	struct stat st;
 	struct node node;
-	int r;
 
-	if (!get_node(req, ino, &node) || (mask & W_OK && !may_change_at(req, ino)))
-		return;
-	r = namespace_stat(walfs_from(req), &node, &st);
-	if (r == 0 && ((mask & R_OK && !(st.st_mode & 0444)) || (mask & W_OK && !(st.st_mode & 0222)) || (mask & X_OK && !(st.st_mode & 0111))))
-		r = -EACCES;
-	fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
+	if (get_node(req, ino, &node) && (!(mask & W_OK) || may_change_at(req, ino)))
+		attributes_access(walfs_from(req), &node, mask, req);
 }
 
 static bool is_link(const struct node *node)

@@ -16,7 +16,7 @@ static void stream_sync_done(struct wal_op *op)
 	struct stream_sync *sync = op->arg;
 	struct walfs *fs = sync->fs;
 
-	fuse_reply_err(sync->req, walfs_errno(op->result));
+	fuse_reply_err(sync->req, walfs_errno_open(op->result));
 	slot_put(fs, sync->slot);
 	free(sync);
 	walfs_end(fs);

@@ -104,6 +104,11 @@ int walfs_errno(int result)
 	}
 }
 
+int walfs_errno_open(int result)
+{
+	return result == -ENOENT ? ESTALE : walfs_errno(result);
+}
+
 struct timespec walfs_timespec(int64_t ns)
 {
 	const int64_t second = 1000000000;

@@ -87,6 +87,9 @@ int walfs_close(struct walfs *fs);
 /* What a result of the library is as a positive errno for the kernel; 0 for 0. */
 int walfs_errno(int result);
 
+/* The same for what is done to a file that is open: its stream may have been deleted (-ENOENT), and it is the file that has become of no use. ESTALE. */
+int walfs_errno_open(int result);
+
 struct timespec walfs_timespec(int64_t ns);
 
 #endif

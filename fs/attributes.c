@@ -24,7 +24,7 @@ void attributes_get(struct walfs *fs, const struct node *node, fuse_req_t req)
 
 	/* By a path the kernel looks up again then, and finds that there is no such name any more. */
 	if (r)
-		fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
+		walfs_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
 	else
 		fuse_reply_attr(req, &st, namespace_attr_timeout(node));
 }
@@ -84,7 +84,7 @@ void attributes_set(struct walfs *fs, const struct node *node, const struct stat
 	if (r == 0)
 		r = set_attributes(node, &st, wanted, to_set, fi);
 	if (r)
-		fuse_reply_err(req, r == WAL_NOT_FOUND ? ESTALE : walfs_errno_open(r));
+		walfs_reply_err(req, r == WAL_NOT_FOUND ? ESTALE : walfs_errno_open(r));
 	else
 		fuse_reply_attr(req, &st, namespace_attr_timeout(node));
 }
@@ -96,5 +96,5 @@ void attributes_access(struct walfs *fs, const struct node *node, int mask, fuse
 
 	if (r == 0 && ((mask & R_OK && !(st.st_mode & 0444)) || (mask & W_OK && !(st.st_mode & 0222)) || (mask & X_OK && !(st.st_mode & 0111))))
 		r = -EACCES;
-	fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
+	walfs_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
 }

@@ -307,7 +307,7 @@ void batch_open(struct walfs *fs, const struct node *node, fuse_req_t req, struc
 		}
 	}
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	handle_init(&batch->handle, &batch_ops, fs, slot);

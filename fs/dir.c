@@ -184,7 +184,7 @@ static void dir_readdir(struct handle *handle, fuse_req_t req, size_t size, uint
 	struct chunk chunk = { .req = req, .size = size, .plus = plus, .data = malloc(size) };
 
 	if (!chunk.data) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	if (offset == COOKIE_DOT)
@@ -200,7 +200,7 @@ static void dir_fsync(struct handle *handle, fuse_req_t req)
 	struct dir *dir = handle_container(handle, struct dir, handle);
 
 	if (node_is_at(&dir->node))
-		fuse_reply_err(req, 0); /* a checkpoint is durable */
+		walfs_reply_err(req, 0); /* a checkpoint is durable */
 	else if (handle->slot)
 		sync_stream(handle->fs, handle->slot, req);
 	else
@@ -226,7 +226,7 @@ void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct 
 	int r = 0;
 
 	if (node->kind != NODE_ROOT && (r = slot_get(fs, node->slot, &slot))) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	if (slot && slot->cut)
@@ -236,7 +236,7 @@ void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct 
 	if (r) {
 		if (slot)
 			slot_put(fs, slot);
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	dir->node = *node;

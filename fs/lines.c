@@ -414,7 +414,7 @@ void lines_open(struct walfs *fs, const struct node *node, fuse_req_t req, struc
 		}
 	}
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	handle_init(&lines->handle, &lines_ops, fs, slot);

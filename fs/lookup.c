@@ -193,7 +193,7 @@ static void reply(struct walfs *fs, fuse_req_t req, const struct node *parent, c
 	}
 	/* ENOENT by an error, not by a node id of 0, is not remembered: the name may be there the next moment. */
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	entry.entry_timeout = lookup_timeout(parent, name, &node);
@@ -225,7 +225,7 @@ static void reply_in_pool(struct walfs *fs, fuse_req_t req, const struct node *p
 	struct slow_lookup *lookup = malloc(sizeof(*lookup) + name_bytes);
 
 	if (!lookup) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	*lookup = (struct slow_lookup){ .job = { .run = slow_lookup_run }, .fs = fs, .req = req, .parent = *parent };

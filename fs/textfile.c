@@ -93,7 +93,7 @@ static void fail(struct textfile *file, fuse_req_t req, int result)
 			    file->handle.slot->name, file->start_id);
 		file->told = true;
 	}
-	fuse_reply_err(req, result == WAL_PRUNED ? ESTALE : walfs_errno(result));
+	walfs_reply_err(req, result == WAL_PRUNED ? ESTALE : walfs_errno(result));
 }
 
 static void read_and_reply(struct textfile *file, fuse_req_t req, size_t size, uint64_t offset)
@@ -103,7 +103,7 @@ static void read_and_reply(struct textfile *file, fuse_req_t req, size_t size, u
 	int r;
 
 	if (!data) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	r = text_read(&file->text, data, size, offset, &done);
@@ -219,12 +219,12 @@ void textfile_open(struct walfs *fs, const struct node *node, fuse_req_t req, st
 	int r;
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
-		fuse_reply_err(req, EACCES);
+		walfs_reply_err(req, EACCES);
 		return;
 	}
 	r = slot_get(fs, node->slot, &slot);
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	file = calloc(1, sizeof(*file));
@@ -234,7 +234,7 @@ void textfile_open(struct walfs *fs, const struct node *node, fuse_req_t req, st
 	if (r) {
 		free(file);
 		slot_put(fs, slot);
-		fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
+		walfs_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
 		return;
 	}
 	handle_init(&file->handle, &textfile_ops, fs, slot);

@@ -109,6 +109,13 @@ int walfs_errno_open(int result)
 	return result == -ENOENT ? ESTALE : walfs_errno(result);
 }
 
+int walfs_reply_err(fuse_req_t req, int error)
+{
+	if (error)
+		requests_count_error(&walfs_from(req)->requests, error);
+	return fuse_reply_err(req, error);
+}
+
 struct timespec walfs_timespec(int64_t ns)
 {
 	const int64_t second = 1000000000;

@@ -341,6 +341,6 @@ uint32_t cut_generation(struct walfs *fs, uint32_t index)
 	pthread_mutex_lock(&fs->cuts->lock);
 	generation = place < fs->cuts->count ? fs->cuts->table[place].generation : 0;
 	pthread_mutex_unlock(&fs->cuts->lock);
-	/* Far from those of the next mounts, which count seconds. */
+	/* Far from those of the next mounts, which count milliseconds. */
 	return generation * UINT32_C(0x9e3779b1);
 }

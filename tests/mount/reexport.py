@@ -165,4 +165,20 @@ def case_forgetting(mnt, stream):
         thread.join()
 
 
+def case_keep_handles(mnt, file):
+    os.mkdir(f"{mnt}/kept")
+    write(f"{mnt}/kept/new", b"kept\n")
+    with open(file, "wb") as f:
+        for name in ("", "kept", f"kept/{0:020}", "kept/new", ".checkpoints"):
+            f.write(handle_of(f"{mnt}/{name}").raw)
+
+
+def case_kept_handles(mnt, file):
+    with open(file, "rb") as f:
+        handles = [ctypes.create_string_buffer(handle, 136) for handle in iter(lambda: f.read(136), b"")]
+    # the root is always the same
+    assert [errno_of(closes, mnt, handle) for handle in handles] == ["OK"] + ["ESTALE"] * 4
+    assert look_at(f"{mnt}/kept/{0:020}")[1] == b"kept\n"
+
+
 globals()["case_" + sys.argv[1]](*sys.argv[2:])

@@ -404,7 +404,7 @@ def case_removed(mnt):
     rows += [("ESTALE", f"fsync of {name}", os.fsync, fds[name]) for name in ("/new", "/.lines", "/.batch", "/.log", "")]
     rows += [("ENOENT", f"read of {name}", os.read, fds[name], 10) for name in reading]
     rows += [([], f"listing of {name or 'the stream'}", os.listdir, fds[name]) for name in directories]
-    rows += [("ENOENT", "a file in it", lambda: os.stat("new", dir_fd=fds[""]))]
+    rows += [("ENOENT", "a file in it", lambda: os.stat(".stats", dir_fd=fds[""]))]
     rows += [("ENOENT", "a new file in it", lambda: os.close(os.open("other", O_WRONLY | O_CREAT, dir_fd=fds[""])))]
     rows += [("OK", f"close of {name}", os.close, fds[name]) for name in names]
     # made again, it is another one

@@ -195,7 +195,7 @@ static void weakness_7_a_checkpoint_is_only_of_what_the_application_has_saved(vo
 	strcpy(program.live, program.saved);
 	for (const char *id = given.records; *id; id++) {
 		if (*id != ' ')
-			strncat(program.live, id, 1);
+			strcat(program.live, (char[]){ *id, 0 });
 	}
 	assert_string_equal(program.live, "abcdef");
 	journal_teardown(&t);
@@ -276,7 +276,7 @@ static void weakness_12_a_checkpoint_beyond_the_end_is_refused(void **state)
 	uint64_t next;
 
 	(void)state;
-	journal_setup(&t, NULL, &(struct wal_journal_options){ .checkpoint_interval = 10, .checkpoint = save, .arg = &(struct program){ 0 } });
+	journal_setup(&t, NULL, &(struct wal_journal_options){ .checkpoint_interval = 10, .checkpoint = save, .arg = &(struct program){ .applied = 0 } });
 	next = add(&t, "a") + 1;
 	assert_int_equal(wal_journal_checkpoint(t.journal, next, &err), -EINVAL);
 	assert_int_equal(wal_journal_checkpoint(t.journal, UINT64_MAX, &err), -EINVAL);

@@ -211,6 +211,8 @@ void json_float(struct json *json, float value)
 		fprintf(json->file, bits == 0x7fc00000 ? "\"NaN\"" : "\"NaN(0x%08" PRIx32 ")\"", bits);
 	} else if ((bits & 0x7fffffff) == 0x7f800000) {
 		fputs(bits >> 31 ? "\"-Infinity\"" : "\"Infinity\"", json->file);
+	} else if (bits == 0x80000000) {
+		fputs("-0.0", json->file); /* readers take "-0" for the integer, which has no sign */
 	} else {
 		do
 			snprintf(text, sizeof(text), "%.*g", digits, (double)value);

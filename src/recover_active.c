@@ -83,17 +83,16 @@ static int load_old_meta(struct recovery *rec)
 	struct stat sb;
 
 	/* It is made only when the stream has turned out healthy: that it is there says something (scan.h). */
-	rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0);
+	rec->meta_fd = sys_open_regular_stat(rec->sys, rec->dir_fd, name_meta(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0, &sb);
 	/* What is no file in its place is no sidecar: it goes on in a temporary one. */
 	rec->old_bad = rec->meta_fd == -ELOOP || rec->meta_fd == -EISDIR || rec->meta_fd == -EINVAL;
 	if (rec->meta_fd < 0)
 		return recovery_is_read_only(rec) || rec->meta_fd == -ENOENT || rec->old_bad ? 0 : rec->meta_fd;
-	int result = rec->sys->fstat(rec->sys, rec->meta_fd, &sb);
-	uint64_t blocks = result == 0 ? (uint64_t)sb.st_size / META_BLOCK_BYTES : 0;
-	rec->scan.made_here = result == 0 && blocks == 0;
+	uint64_t blocks = (uint64_t)sb.st_size / META_BLOCK_BYTES;
+	rec->scan.made_here = blocks == 0;
 	if (blocks == 0)
-		return result;
-	result = read_old_meta(rec, blocks);
+		return 0;
+	int result = read_old_meta(rec, blocks);
 	if (result < 0)
 		return result;
 	rec->scan.made_here = meta_is_blank(&rec->old, blocks);
@@ -445,7 +444,7 @@ static int open_file(struct recovery *rec)
 	char name[NAME_SEGMENT_MAX];
 	struct stat sb;
 
-	rec->fd = sys_open_regular(rec->sys, rec->dir_fd, name_segment(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0);
+	rec->fd = sys_open_regular_stat(rec->sys, rec->dir_fd, name_segment(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0, &sb);
 	if (rec->fd == -ENOENT) {
 		int result = check_lost(rec, name);
 		if (result < 0)
@@ -453,6 +452,8 @@ static int open_file(struct recovery *rec)
 	}
 	if (rec->fd == -ENOENT && rec->st->health == WAL_HEALTHY && !recovery_is_read_only(rec)) {
 		int result = create_file(rec);
+		if (result == 0)
+			result = rec->sys->fstat(rec->sys, rec->fd, &sb);
 		if (result < 0)
 			return error_set(rec->err, result, rec->st->name, "stream '%s': cannot create %s: %s", rec->st->name, name,
 					 wal_strerror(result));
@@ -462,9 +463,6 @@ static int open_file(struct recovery *rec)
 	if (rec->fd < 0)
 		return error_set(rec->err, rec->fd == -ELOOP || rec->fd == -EISDIR || rec->fd == -EINVAL ? -EBADMSG : rec->fd, rec->st->name,
 				 "stream '%s': cannot open %s: expected a regular file: %s", rec->st->name, name, wal_strerror(rec->fd));
-	int result = rec->sys->fstat(rec->sys, rec->fd, &sb);
-	if (result < 0)
-		return result;
 	rec->size = (uint64_t)sb.st_size;
 	rec->mtime = sys_mtime_ns(&sb);
 	return 0;

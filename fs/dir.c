@@ -33,6 +33,14 @@ enum {
 	COOKIE_FIRST = 16,
 };
 
+/*
+ * A stream of so many entries is listed with attributes from the beginning: most who list ask for them next, one by one and often only when they have all names, and that costs
+ * ten times as much; who wants only names waits a tenth of a second longer at most. A larger one only once it is seen that they are asked for.
+ */
+enum {
+	FULL_ENTRIES = 32768,
+};
+
 /* The attributes too, if they can be had. */
 static struct fuse_entry_param listed_entry(struct dir *dir, const char *name, bool full, const struct node *node, uint64_t ino_base, mode_t type)
 {
@@ -146,9 +154,9 @@ static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	id = cookie > COOKIE_FIRST ? cookie - COOKIE_FIRST : 0;
 	if (id < first)
 		id = first;
-	for (node.kind = NODE_ENTRY; id < dir->end_id; id++, dir->chunk_names++) {
+	entry_name(id, name);
+	for (node.kind = NODE_ENTRY; id < dir->end_id; id++, dir->chunk_names++, entry_name_next(name)) {
 		node.number = id;
-		entry_name(id, name);
 		entry = listed_entry(dir, name, chunk->plus && dir->full, &node, entries->ino_base, S_IFREG);
 		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + id + 1))
 			return;
@@ -157,8 +165,13 @@ static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 
 static void set_end(struct dir *dir)
 {
-	if (dir->node.kind == NODE_STREAM)
-		slot_bounds(dir->handle.slot, NULL, &dir->end_id);
+	uint64_t first;
+
+	if (dir->node.kind != NODE_STREAM)
+		return;
+	slot_bounds(dir->handle.slot, &first, &dir->end_id);
+	if (dir->end_id - first <= FULL_ENTRIES)
+		dir->full = true;
 }
 
 static void list(struct dir *dir, struct chunk *chunk, uint64_t cookie)

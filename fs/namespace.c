@@ -268,6 +268,16 @@ bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char 
 	return slot;
 }
 
+uint32_t namespace_count(struct walfs *fs)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&fs->names->lock);
+	count = fs->names->live_count;
+	pthread_mutex_unlock(&fs->names->lock);
+	return count;
+}
+
 int namespace_create(struct walfs *fs, const char *name, struct node *ret_node)
 {
 	struct namespace *names = fs->names;

@@ -82,6 +82,9 @@ int namespace_find(struct walfs *fs, const char *name, struct node *ret_node);
  */
 bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char *name, uint64_t *ret_ino_base);
 
+/* How many streams there are. */
+uint32_t namespace_count(struct walfs *fs);
+
 /* mkdir, rmdir. Block. As wal_stream_open() with WAL_CREATE and wal_stream_delete(); -ENOSPC when the slots are used up. */
 int namespace_create(struct walfs *fs, const char *name, struct node *ret_node);
 int namespace_delete(struct walfs *fs, const char *name);

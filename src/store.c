@@ -293,8 +293,10 @@ int wal_store_close(struct wal_store *store)
 				first_error = result;
 		}
 	}
+	int result = ckptlog_close(store->checkpoints);
+	store->checkpoints = NULL;
 	store_free(store);
-	return first_error;
+	return first_error < 0 ? first_error : result;
 }
 
 /* ---- The whole ---- */

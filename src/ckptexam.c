@@ -217,7 +217,7 @@ static void tell_head(struct exam *x)
 	x->tell(x->arg, &(struct wal_finding){
 				.kind = any && !missing ? WAL_FINDING_CACHE : WAL_FINDING_NOTE,
 				.file = NAME_HEAD,
-				.expected = any ? "the id of the latest checkpoint" : "no such file, as there is no checkpoint",
+				.expected = missing ? "the id of the latest checkpoint, unless the store is open" : any ? "the id of the latest checkpoint" : "no such file, as there is no checkpoint",
 				.found = found,
 				.action = any ? "made to name the newest checkpoint" : NULL,
 			});

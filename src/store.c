@@ -13,7 +13,7 @@
 #include "store_impl.h"
 
 enum {
-	WORKERS_MAX = 4,
+	WORKERS_MAX = 16, /* what mostly waits for the disk, which does many syncs at once in little more than the time of a few */
 	BUCKETS_MIN = 64,
 };
 

@@ -52,6 +52,11 @@ uint32_t frame_crc_begin(uint64_t start_id, uint32_t entry_count, uint8_t type, 
 	return frame_crc_of(header);
 }
 
+uint32_t frame_crc(const uint8_t *frame, uint32_t disk_size)
+{
+	return crc32_update(frame_crc_of(frame), frame + FRAME_HEADER_BYTES, disk_size);
+}
+
 /* Never 0, so that the zeros which ironwal writes are no mark. */
 static uint16_t mark_for(const struct frame_header *h, uint64_t segment_id, uint64_t offset)
 {

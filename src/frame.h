@@ -100,6 +100,9 @@ uint32_t frame_crc_begin(uint64_t start_id, uint32_t entry_count, uint8_t type, 
 /* The same, of a header that frame_encode_header() has written already, with whatever crc. */
 uint32_t frame_crc_of(const uint8_t header[FRAME_HEADER_BYTES]);
 
+/* The crc of a whole frame that stands in memory as on disk. */
+uint32_t frame_crc(const uint8_t *frame, uint32_t disk_size);
+
 /* Sets h->mark for a frame at `offset` of the segment that begins with `segment_id`; crc and unsynced are set. */
 void frame_set_mark(struct frame_header *h, uint64_t segment_id, uint64_t offset);
 

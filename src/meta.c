@@ -377,8 +377,10 @@ int meta_cursor_end(struct meta_cursor *c, struct meta_pos *ret)
 	struct meta_entry entry;
 	int result;
 
-	while ((result = meta_cursor_next(c, &entry)) == 0)
-		;
+	do {
+		skip_towards(c, UINT64_MAX);
+		result = meta_cursor_next(c, &entry);
+	} while (result == 0);
 	if (result != WAL_END)
 		return result;
 	*ret = c->at;

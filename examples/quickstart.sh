@@ -33,7 +33,7 @@ missing_packages() {
 	has_header stdlib.h || echo libc6-dev
 	pkg-config --exists 'fuse3 >= 3.14' 2>/dev/null || echo libfuse3-dev
 	pkg-config --exists 'liblz4 >= 1.9' 2>/dev/null || echo liblz4-dev
-	pkg-config --exists zlib 2>/dev/null || echo zlib1g-dev
+	pkg-config --exists 'zlib >= 1.2.12' 2>/dev/null || echo zlib1g-dev
 	pkg-config --exists 'libdeflate >= 1.9' 2>/dev/null || echo libdeflate-dev
 	pkg-config --exists 'cmocka >= 1.1.5' 2>/dev/null || echo libcmocka-dev
 }

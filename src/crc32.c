@@ -19,3 +19,11 @@ uint32_t crc32_join(uint32_t crc_a, uint32_t crc_b, uint64_t size_b)
 	assert(size_b <= INT64_MAX);
 	return (uint32_t)crc32_combine(crc_a, crc_b, (z_off_t)size_b);
 }
+
+uint32_t crc32_join_by(struct crc32_joint *joint, uint32_t crc_a, uint32_t crc_b, uint32_t size_b)
+{
+	/* No length has the shift 0. */
+	if (joint->shift == 0 || joint->size_b != size_b)
+		*joint = (struct crc32_joint){ size_b, (uint32_t)crc32_combine_gen64(size_b) };
+	return (uint32_t)crc32_combine_op(crc_a, crc_b, joint->shift);
+}

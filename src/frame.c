@@ -39,12 +39,22 @@ static void put_covered(uint8_t *header, uint64_t start_id, uint32_t entry_count
 	put_le32(header + FRAME_OFF_DISK_SIZE, disk_size);
 }
 
+uint32_t frame_crc_of(const uint8_t header[FRAME_HEADER_BYTES])
+{
+	return crc32_update(0, header + FRAME_OFF_START_ID, FRAME_OFF_RAW_SIZE - FRAME_OFF_START_ID);
+}
+
 uint32_t frame_crc_begin(uint64_t start_id, uint32_t entry_count, uint8_t type, uint32_t disk_size)
 {
 	uint8_t header[FRAME_HEADER_BYTES];
 
 	put_covered(header, start_id, entry_count, type, disk_size);
-	return crc32_update(0, header + FRAME_OFF_START_ID, FRAME_OFF_RAW_SIZE - FRAME_OFF_START_ID);
+	return frame_crc_of(header);
+}
+
+uint32_t frame_crc(const uint8_t *frame, uint32_t disk_size)
+{
+	return crc32_update(frame_crc_of(frame), frame + FRAME_HEADER_BYTES, disk_size);
 }
 
 /* Never 0, so that the zeros which ironwal writes are no mark. */
@@ -82,16 +92,21 @@ static bool count_is_possible(const struct frame_header *h)
 	return h->entry_count > 0 && (uint64_t)h->entry_count * FRAME_LENGTH_BYTES <= raw_max && h->entry_count <= UINT64_MAX - h->start_id;
 }
 
+void frame_encode_seal(uint8_t out[FRAME_HEADER_BYTES], const struct frame_header *h)
+{
+	put_le32(out + FRAME_OFF_CRC, h->crc);
+	out[FRAME_OFF_UNSYNCED] = h->unsynced;
+	put_le16(out + FRAME_OFF_MARK, h->mark);
+}
+
 void frame_encode_header(uint8_t out[FRAME_HEADER_BYTES], const struct frame_header *h)
 {
 	assert(h->type == FRAME_RAW || h->type == FRAME_LZ4);
 	assert(count_is_possible(h));
 	put_le32(out + FRAME_OFF_MAGIC, FRAME_MAGIC);
-	put_le32(out + FRAME_OFF_CRC, h->crc);
 	put_covered(out, h->start_id, h->entry_count, h->type, h->disk_size);
 	put_le32(out + FRAME_OFF_RAW_SIZE, h->raw_size);
-	out[FRAME_OFF_UNSYNCED] = h->unsynced;
-	put_le16(out + FRAME_OFF_MARK, h->mark);
+	frame_encode_seal(out, h);
 }
 
 enum frame_fault frame_decode_header(const uint8_t in[FRAME_HEADER_BYTES], struct frame_header *ret)

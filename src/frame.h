@@ -97,6 +97,12 @@ const char *frame_fault_text(enum frame_fault fault);
 /* The crc of the header's part; go on with crc32_update() over the payload. */
 uint32_t frame_crc_begin(uint64_t start_id, uint32_t entry_count, uint8_t type, uint32_t disk_size);
 
+/* The same, of a header that frame_encode_header() has written already, with whatever crc. */
+uint32_t frame_crc_of(const uint8_t header[FRAME_HEADER_BYTES]);
+
+/* The crc of a whole frame that stands in memory as on disk. */
+uint32_t frame_crc(const uint8_t *frame, uint32_t disk_size);
+
 /* Sets h->mark for a frame at `offset` of the segment that begins with `segment_id`; crc and unsynced are set. */
 void frame_set_mark(struct frame_header *h, uint64_t segment_id, uint64_t offset);
 
@@ -105,6 +111,9 @@ enum frame_origin frame_origin(const struct frame_header *h, uint64_t segment_id
 
 /* Writes the header, h->crc, h->unsynced and h->mark included. */
 void frame_encode_header(uint8_t out[FRAME_HEADER_BYTES], const struct frame_header *h);
+
+/* Writes h->crc, h->unsynced and h->mark into a header that has all else. */
+void frame_encode_seal(uint8_t out[FRAME_HEADER_BYTES], const struct frame_header *h);
 
 /*
  * Reads a header and checks what can be checked without the payload: magic, type, count. For a raw frame entry_count * 4 <= disk_size; for LZ4 the

@@ -10,7 +10,6 @@
 
 #include "bytes.h"
 #include "cleanup.h"
-#include "crc32.h"
 #include "stream_impl.h"
 
 enum {
@@ -135,11 +134,8 @@ static int take_raw_frame(struct filling *f, const uint8_t *frame)
 	struct frame_header h;
 	int result = stream_check_header(f->it->stream, f->view.segment, &f->e, frame, &h);
 
-	if (result == 0) {
-		uint32_t crc = crc32_update(frame_crc_begin(h.start_id, h.entry_count, h.type, h.disk_size), frame + FRAME_HEADER_BYTES, h.disk_size);
-
-		result = stream_check_crc(f->it->stream, f->view.segment, &f->e, &h, crc);
-	}
+	if (result == 0)
+		result = stream_check_crc(f->it->stream, f->view.segment, &f->e, &h, frame_crc(frame, h.disk_size));
 	return result < 0 ? result : take_entries(f, frame + FRAME_HEADER_BYTES, h.disk_size);
 }
 

@@ -15,6 +15,7 @@ enum {
 	LZ4_BLOCK_HEADER_BYTES = 4,
 	LZ4_HEADER_BYTES_MAX = 19,
 	SCRATCH_BYTES = 16 * 1024,
+	RAW_BYTES_AT_ONCE = 256 * 1024,
 };
 
 #define LZ4_FRAME_MAGIC 0x184d2204u
@@ -148,6 +149,16 @@ int lz4frame_compress(void *out, size_t capacity, const void *raw, size_t raw_si
 
 	if (capacity < lz4frame_bound(raw_size))
 		return -ENOBUFS;
+	/* The same bytes, without a context on the heap; of what is larger it would make smaller blocks. */
+	if (raw_size <= RAW_BYTES_AT_ONCE) {
+		LZ4F_preferences_t prefs = preferences_for(raw_size);
+		size_t n = LZ4F_compressFrame(out, capacity, raw, raw_size, &prefs);
+
+		if (LZ4F_isError(n))
+			return error_of(n, -EINVAL);
+		*ret_size = n;
+		return 0;
+	}
 	r = lz4frame_encoder_new(raw_size, &enc);
 	if (r < 0)
 		return r;

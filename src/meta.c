@@ -377,8 +377,10 @@ int meta_cursor_end(struct meta_cursor *c, struct meta_pos *ret)
 	struct meta_entry entry;
 	int result;
 
-	while ((result = meta_cursor_next(c, &entry)) == 0)
-		;
+	do {
+		skip_towards(c, UINT64_MAX);
+		result = meta_cursor_next(c, &entry);
+	} while (result == 0);
 	if (result != WAL_END)
 		return result;
 	*ret = c->at;
@@ -490,20 +492,49 @@ int meta_writer_frame(struct meta_writer *w, uint32_t entry_count, uint8_t type,
 	return 0;
 }
 
-int meta_writer_length(struct meta_writer *w, uint32_t size)
+/* As many of the lengths as certainly have room in the block; returns how many. */
+static size_t put_lengths(struct meta_writer *w, const struct iovec *entries, size_t count)
 {
-	assert(w->at.index < w->at.entry_count);
-	int result = make_room(w, VARINT_BYTES_MAX);
-	if (result < 0)
-		return result;
-	put(w, size);
-	w->at.id++;
-	w->at.last_time++;
-	w->at.bytes += size;
-	w->at.payload_pos += FRAME_LENGTH_BYTES + (uint64_t)size;
-	if (++w->at.index == w->at.entry_count)
+	uint8_t *begin = w->block + META_OFF_RECORDS + w->used, *pos = begin;
+	size_t fit = (RECORD_ROOM - w->used) / VARINT_BYTES_MAX;
+	uint64_t bytes = 0;
+
+	if (count > fit)
+		count = fit;
+	for (size_t i = 0; i < count; i++) {
+		pos += put_varint(pos, entries[i].iov_len);
+		bytes += entries[i].iov_len;
+	}
+	w->used += (size_t)(pos - begin);
+	w->at.id += count;
+	w->at.last_time += (int64_t)count;
+	w->at.bytes += bytes;
+	w->at.payload_pos += FRAME_LENGTH_BYTES * (uint64_t)count + bytes;
+	w->at.index += (uint32_t)count;
+	return count;
+}
+
+int meta_writer_lengths(struct meta_writer *w, const struct iovec *entries, size_t count)
+{
+	assert(count <= w->at.entry_count - w->at.index);
+	while (count > 0) {
+		int result = make_room(w, VARINT_BYTES_MAX);
+		if (result < 0)
+			return result;
+		size_t done = put_lengths(w, entries, count);
+		entries += done;
+		count -= done;
+	}
+	if (w->at.index == w->at.entry_count)
 		leave_frame(&w->at);
 	return 0;
+}
+
+int meta_writer_length(struct meta_writer *w, uint32_t size)
+{
+	struct iovec entry = { .iov_len = size };
+
+	return meta_writer_lengths(w, &entry, 1);
 }
 
 static int put_gap(struct meta_writer *w, uint64_t ids, uint64_t bytes)

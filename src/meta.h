@@ -42,6 +42,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 enum meta_offset {
 	META_OFF_MAGIC = 0,
@@ -183,6 +184,8 @@ int meta_writer_resume(struct meta_writer *w, uint64_t segment_id, uint64_t bloc
 /* A frame begins; meta_writer_length() must follow `entry_count` times. `time_ns` must be above at.last_time. Passes on what emit returns. */
 int meta_writer_frame(struct meta_writer *w, uint32_t entry_count, uint8_t type, uint32_t disk_size, int64_t time_ns);
 int meta_writer_length(struct meta_writer *w, uint32_t size);
+/* The same for `count` entries one after the other, all of one frame. */
+int meta_writer_lengths(struct meta_writer *w, const struct iovec *entries, size_t count);
 int meta_writer_gap(struct meta_writer *w, uint64_t ids, uint64_t bytes);
 
 /* Fills in the header, zeros the rest and computes the crc of a block with `used` bytes of records, so that it can be written. */

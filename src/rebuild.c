@@ -69,6 +69,15 @@ static int add_length(void *arg, uint32_t size)
 	return meta_writer_length(&r->writer, size);
 }
 
+/* The lengths of the entries of the valid frame at `offset`. */
+static int add_lengths(struct rebuild *r, uint64_t offset, const struct frame_header *h)
+{
+	/* Of one entry there is nothing to be read. */
+	if (h->type == FRAME_RAW && h->entry_count == 1)
+		return meta_writer_length(&r->writer, h->disk_size - FRAME_LENGTH_BYTES);
+	return scan_lengths(r->scan, offset, h, add_length, r);
+}
+
 int rebuild_frames(struct rebuild *r, uint64_t id_end, enum frame_fault *ret_fault, struct frame_header *ret_header)
 {
 	const struct meta_pos *at = &r->writer.at;
@@ -92,7 +101,7 @@ int rebuild_frames(struct rebuild *r, uint64_t id_end, enum frame_fault *ret_fau
 		scan_accept(r->scan, offset, &h);
 		result = meta_writer_frame(&r->writer, h.entry_count, h.type, h.disk_size, frame_time(r, &h));
 		if (result == 0)
-			result = scan_lengths(r->scan, offset, &h, add_length, r);
+			result = add_lengths(r, offset, &h);
 		if (result < 0)
 			return result;
 	}

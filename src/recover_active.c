@@ -13,6 +13,7 @@
  */
 #include "recovery.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@
 enum {
 	TORN_FILES_MAX = 10000,
 	REREADS_MAX = 3,
+	BLOCKS_AT_A_TIME = 64,
 	CHECKED_BLOCKS_MAX = 128, /* of a sidecar at a clean open, which takes well below a millisecond */
 	READ_BLOCKS_MAX = 64,	  /* a larger one is mapped: for less that costs more than it saves, above all while several threads open streams */
 };
@@ -35,11 +37,12 @@ enum {
  * New blocks go to a temporary file. They replace those of the sidecar when it is clear that the stream is healthy: what the sidecar of a damaged one says of
  * durability must stay as it is, or the next open would find nothing wrong.
  */
-static int write_block(struct rebuild *r, uint64_t block_no, const uint8_t block[META_BLOCK_BYTES])
+static int flush_blocks(struct recovery *rec)
 {
-	struct recovery *rec = container_of(r, struct recovery, r);
 	struct wal_stream *st = rec->st;
 
+	if (rec->blocks_count == 0)
+		return 0;
 	if (st->meta_fd < 0) {
 		int fd = rec->sys->tmpfile(rec->sys, -1);
 
@@ -47,7 +50,26 @@ static int write_block(struct rebuild *r, uint64_t block_no, const uint8_t block
 			return fd;
 		st->meta_fd = fd;
 	}
-	return sys_pwrite_full(rec->sys, st->meta_fd, block, META_BLOCK_BYTES, block_no * META_BLOCK_BYTES);
+	int result = sys_pwrite_full(rec->sys, st->meta_fd, rec->blocks, rec->blocks_count * META_BLOCK_BYTES, rec->blocks_no * META_BLOCK_BYTES);
+	rec->blocks_count = 0;
+	return result;
+}
+
+/* They come one after the other. */
+static int write_block(struct rebuild *r, uint64_t block_no, const uint8_t block[META_BLOCK_BYTES])
+{
+	struct recovery *rec = container_of(r, struct recovery, r);
+	int result = rec->blocks_count == BLOCKS_AT_A_TIME ? flush_blocks(rec) : 0;
+
+	if (result == 0 && !rec->blocks)
+		rec->blocks = malloc(BLOCKS_AT_A_TIME * META_BLOCK_BYTES);
+	if (result < 0 || !rec->blocks)
+		return result < 0 ? result : -ENOMEM;
+	if (rec->blocks_count == 0)
+		rec->blocks_no = block_no;
+	assert(block_no == rec->blocks_no + rec->blocks_count);
+	memcpy(rec->blocks + rec->blocks_count++ * META_BLOCK_BYTES, block, META_BLOCK_BYTES);
+	return 0;
 }
 
 /* rec->old becomes the first `blocks` blocks of the sidecar. */
@@ -175,7 +197,7 @@ static int64_t time_before(struct recovery *rec)
 static bool blocks_are_bad(struct recovery *rec)
 {
 	struct meta_cursor c;
-	struct meta_entry e;
+	struct meta_pos end;
 	int result;
 
 	if (rec->durable == rec->size && rec->old.map_blocks > CHECKED_BLOCKS_MAX)
@@ -183,9 +205,7 @@ static bool blocks_are_bad(struct recovery *rec)
 	result = meta_cursor_seek(&c, &rec->old, META_BY_ID, rec->id);
 	if (result != 0 || c.block != 0 || c.at.id != rec->id || c.at.frame_offset != 0)
 		return true;
-	while ((result = meta_cursor_next(&c, &e)) == 0)
-		;
-	return result != WAL_END;
+	return meta_cursor_end(&c, &end) != 0;
 }
 
 /* Of a store that another process writes the size is asked for again: it has to have what the sidecar tells of. */
@@ -481,11 +501,15 @@ static int replace_meta(struct recovery *rec)
 		rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), O_RDWR | O_CREAT, 0600);
 	if (rec->meta_fd < 0)
 		result = rec->meta_fd;
+	if (result == 0 && rec->kept_blocks < w->block_no && (st->meta_fd < 0 || !rec->blocks))
+		result = -EIO; /* the blocks before were thought to be durable, and are not */
 
-	for (uint64_t no = rec->kept_blocks; no < w->block_no && result == 0; no++) {
-		ssize_t n = sys_pread_full(rec->sys, st->meta_fd, block, sizeof block, no * META_BLOCK_BYTES);
+	for (uint64_t no = rec->kept_blocks, count; no < w->block_no && result == 0; no += count) {
+		count = w->block_no - no < BLOCKS_AT_A_TIME ? w->block_no - no : BLOCKS_AT_A_TIME;
+		size_t size = (size_t)count * META_BLOCK_BYTES;
+		ssize_t n = sys_pread_full(rec->sys, st->meta_fd, rec->blocks, size, no * META_BLOCK_BYTES);
 
-		result = n < 0 ? (int)n : n < META_BLOCK_BYTES ? -EIO : sys_pwrite_full(rec->sys, rec->meta_fd, block, sizeof block, no * META_BLOCK_BYTES);
+		result = n < 0 ? (int)n : (size_t)n < size ? -EIO : sys_pwrite_full(rec->sys, rec->meta_fd, rec->blocks, size, no * META_BLOCK_BYTES);
 	}
 	memcpy(block, rec->r.block, sizeof block);
 	meta_block_seal(block, w->used, w->at.frame_offset);
@@ -507,6 +531,9 @@ static int settle(struct recovery *rec)
 
 	if (rec->probe)
 		return 0;
+	int result = flush_blocks(rec);
+	if (result < 0)
+		return result;
 	/* Of a damaged stream too: a checkpoint covers it like any other. */
 	if (writable && rec->fd >= 0 && end > rec->durable && rec->sys->fdatasync(rec->sys, rec->fd) < 0) {
 		recovery_read_only(st, "syncing what was found after a crash failed");
@@ -557,6 +584,9 @@ static void forget_active(struct recovery *rec)
 	else if (rec->old.map)
 		rec->sys->munmap(rec->sys, (void *)rec->old.map, rec->old_size);
 	free((void *)rec->old.verified);
+	free(rec->blocks);
+	rec->blocks = NULL;
+	rec->blocks_count = 0;
 	rec->old = (struct meta_view){ 0 };
 	scan_release(&rec->scan);
 	sys_close(rec->sys, &rec->fd);

@@ -50,6 +50,9 @@ struct recovery {
 	bool old_bad;	      /* they don't lead from one to the next */
 	uint64_t durable;     /* it says that the segment is durable so far */
 	uint64_t kept_blocks; /* of it; the new ones follow, in st->meta_fd as long as it is not clear what becomes of them */
+	uint8_t *blocks;      /* new ones that are still to be written there: */
+	uint64_t blocks_no;
+	size_t blocks_count;
 	struct scan scan;
 	struct rebuild r;
 	unsigned rereads; /* of the same place, read-only */

@@ -230,7 +230,7 @@ int scan_frame(struct scan *scan, uint64_t offset, struct frame_header *ret_head
 		result = window(scan, offset, FRAME_HEADER_BYTES + (size_t)h.disk_size, &data);
 		if (result < 0)
 			return result;
-		*ret_fault = frame_check_crc(&h, data + FRAME_HEADER_BYTES);
+		*ret_fault = frame_crc(data, h.disk_size) == h.crc ? FRAME_OK : FRAME_BAD_CRC;
 		if (*ret_fault == FRAME_OK && h.type == FRAME_RAW)
 			*ret_fault = frame_check_payload(data + FRAME_HEADER_BYTES, h.disk_size, h.entry_count);
 		if (*ret_fault != FRAME_OK || h.type == FRAME_RAW)
@@ -254,8 +254,10 @@ int scan_frame(struct scan *scan, uint64_t offset, struct frame_header *ret_head
 
 void scan_accept(struct scan *scan, uint64_t offset, const struct frame_header *h)
 {
+	/* Where it came from is found out if someone asks, which is seldom. */
 	scan->accepted = true;
-	scan->plain = frame_origin(h, scan->segment_id, offset) == FRAME_PLAIN;
+	scan->accepted_offset = offset;
+	scan->accepted_header = *h;
 }
 
 int scan_lengths(struct scan *scan, uint64_t offset, const struct frame_header *h, int (*visit)(void *arg, uint32_t size), void *arg)
@@ -324,7 +326,7 @@ static int plain_counts(struct scan *scan, uint64_t from)
 	uint64_t offset;
 
 	if (scan->accepted)
-		return scan->plain;
+		return frame_origin(&scan->accepted_header, scan->segment_id, scan->accepted_offset) == FRAME_PLAIN;
 	if (scan->made_here)
 		return 0;
 	if (scan->marked_behind < 0) {

@@ -30,8 +30,9 @@ struct scan {
 	int fd;
 	uint64_t segment_id; /* its first id */
 	uint64_t size;	     /* bytes of the file that are looked at */
-	bool accepted;	     /* a frame was: see scan_accept() */
-	bool plain;	     /* the last one was ironwal's */
+	bool accepted;	     /* a frame was: see scan_accept(); this was the last one, */
+	uint64_t accepted_offset;
+	struct frame_header accepted_header;
 	bool made_here;	     /* this library made the segment: its sidecar is there and was never told of a sync. Set by who has looked */
 	int marked_behind;   /* whether any frame is marked for its place, once it is known; -1: not yet */
 	uint8_t *buffer;

@@ -31,6 +31,7 @@
 #include <stdatomic.h>
 
 #include "blockcache.h"
+#include "crc32.h"
 #include "frame.h"
 #include "meta.h"
 #include "names.h"
@@ -99,6 +100,7 @@ struct wal_stream {
 	uint64_t next_id;	     /* behind the last written entry; ids from pub_next on are not visible yet */
 	uint64_t durable_id;
 	struct active_segment active;
+	struct crc32_joint joint;    /* the holder of `writing`'s */
 	bool writing;
 	bool syncing;
 	bool pruning;

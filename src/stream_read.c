@@ -11,7 +11,6 @@
 
 #include "bytes.h"
 #include "cleanup.h"
-#include "crc32.h"
 #include "lz4codec.h"
 #include "names.h"
 #include "stream_impl.h"
@@ -235,9 +234,7 @@ static int fetch_checked(struct stream_view *view, const struct meta_entry *e, s
 		result = stream_check_header(view->stream, view->segment, e, *ret, ret_h);
 	if (result < 0)
 		return result;
-	uint32_t crc = frame_crc_begin(ret_h->start_id, ret_h->entry_count, ret_h->type, ret_h->disk_size);
-	crc = crc32_update(crc, *ret + FRAME_HEADER_BYTES, ret_h->disk_size);
-	return stream_check_crc(view->stream, view->segment, e, ret_h, crc);
+	return stream_check_crc(view->stream, view->segment, e, ret_h, frame_crc(*ret, ret_h->disk_size));
 }
 
 /* How large the payload is when it is decompressed. The header's figure is only a hint: it is outside the checksum. */

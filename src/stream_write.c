@@ -24,8 +24,8 @@ enum { SMALL_BYTES = 4096 };
 /* One write: the ops of a group, and the sidecar as it will be afterwards. */
 struct group {
 	struct wal_stream *st;
+	struct segcache_request rq;
 	struct segment *segment;
-	struct wal_op *ops[GROUP_OPS_MAX];
 	size_t count;
 	uint64_t offset;
 	uint64_t bytes;
@@ -37,6 +37,7 @@ struct group {
 	int64_t now;
 	struct meta_writer meta;
 	int meta_fd;
+	struct wal_op *ops[GROUP_OPS_MAX];
 };
 
 static void frame_for(const struct group *g, size_t i, struct frame_header *h)
@@ -51,56 +52,101 @@ static void frame_for(const struct group *g, size_t i, struct frame_header *h)
 	};
 }
 
-/* What is small costs less to copy than the kernel needs to gather it. Returns the number of pieces that are left. */
-static int join_small(struct iovec *iov, int count, uint64_t bytes, uint8_t small[SMALL_BYTES])
+/* The header at `head` has all but what is known last. */
+static void seal_head(const struct group *g, size_t i, struct frame_header *h, uint8_t *head)
 {
-	uint8_t *pos = small;
-
-	if (bytes > SMALL_BYTES)
-		return count;
-	for (int i = 0; i < count; i++)
-		pos = mempcpy(pos, iov[i].iov_base, iov[i].iov_len);
-	iov[0] = (struct iovec){ small, (size_t)bytes };
-	return 1;
+	frame_set_mark(h, g->segment->first_id, g->ops[i]->internal.frame_offset);
+	frame_encode_seal(head, h);
 }
 
-static int write_frames(struct group *g)
+/* The header of a payload that was put together before. */
+static void put_payload_head(const struct group *g, size_t i, uint8_t *head)
 {
-	uint8_t small[SMALL_BYTES];
-	uint8_t heads[GROUP_OPS_MAX][FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES];
-	struct iovec iov[2 * GROUP_OPS_MAX];
-	int iov_count = 0;
+	const struct wal_payload *payload = g->ops[i]->internal.payload;
+	struct frame_header h;
+
+	frame_for(g, i, &h);
+	h.type = payload->type;
+	h.raw_size = payload->raw_size;
+	h.disk_size = payload->disk_size;
+	frame_encode_header(head, &h);
+	h.crc = crc32_join_by(&g->st->joint, frame_crc_of(head), payload->crc, payload->disk_size);
+	seal_head(g, i, &h, head);
+}
+
+/* The header and the length of one entry, which need not stand behind them. */
+static void put_entry_head(const struct group *g, size_t i, uint8_t *head, const void *data)
+{
+	const struct iovec *entry = g->ops[i]->entries;
+	uint8_t *length = head + FRAME_HEADER_BYTES;
+	struct frame_header h;
+
+	frame_for(g, i, &h);
+	h.raw_size = h.disk_size = (uint32_t)entry->iov_len + FRAME_LENGTH_BYTES;
+	frame_encode_header(head, &h);
+	put_le32(length, (uint32_t)entry->iov_len);
+	h.crc = frame_crc_of(head);
+	if (data == length + FRAME_LENGTH_BYTES) {
+		h.crc = crc32_update(h.crc, length, h.disk_size);
+	} else {
+		h.crc = crc32_update(h.crc, length, FRAME_LENGTH_BYTES);
+		h.crc = crc32_update(h.crc, data, entry->iov_len);
+	}
+	seal_head(g, i, &h, head);
+}
+
+/* What is small costs less to copy than the kernel needs to gather it. */
+static int write_small(struct group *g)
+{
+	uint8_t small[SMALL_BYTES], *pos = small;
 
 	for (size_t i = 0; i < g->count; i++) {
 		const struct wal_payload *payload = g->ops[i]->internal.payload;
 		const struct iovec *entry = g->ops[i]->entries;
-		struct frame_header h;
+		uint8_t *head = pos;
+
+		if (payload) {
+			pos = mempcpy(head + FRAME_HEADER_BYTES, payload->data, payload->disk_size);
+			put_payload_head(g, i, head);
+			continue;
+		}
+		pos += FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES;
+		if (entry->iov_len > 0)
+			memcpy(pos, entry->iov_base, entry->iov_len);
+		put_entry_head(g, i, head, pos);
+		pos += entry->iov_len;
+	}
+	assert((uint64_t)(pos - small) == g->bytes);
+	struct sys *sys = g->st->engine->env.sys;
+	return sys_pwrite_full(sys, g->segment->fd, small, (size_t)(pos - small), g->offset);
+}
+
+static int write_frames(struct group *g)
+{
+	uint8_t heads[GROUP_OPS_MAX][FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES];
+	struct iovec iov[2 * GROUP_OPS_MAX];
+	int iov_count = 0;
+
+	if (g->bytes <= SMALL_BYTES)
+		return write_small(g);
+	for (size_t i = 0; i < g->count; i++) {
+		const struct wal_payload *payload = g->ops[i]->internal.payload;
+		const struct iovec *entry = g->ops[i]->entries;
 		uint8_t *head = heads[i];
 
-		frame_for(g, i, &h);
 		if (payload) {
-			h.type = payload->type;
-			h.raw_size = payload->raw_size;
-			h.disk_size = payload->disk_size;
-			h.crc = frame_crc_begin(h.start_id, h.entry_count, h.type, h.disk_size);
-			h.crc = crc32_join(h.crc, payload->crc, payload->disk_size);
+			put_payload_head(g, i, head);
 			iov[iov_count++] = (struct iovec){ head, FRAME_HEADER_BYTES };
 			iov[iov_count++] = (struct iovec){ (void *)payload->data, payload->disk_size };
 		} else {
-			h.raw_size = h.disk_size = (uint32_t)entry->iov_len + FRAME_LENGTH_BYTES;
-			put_le32(head + FRAME_HEADER_BYTES, (uint32_t)entry->iov_len);
-			h.crc = frame_crc_begin(h.start_id, 1, h.type, h.disk_size);
-			h.crc = crc32_update(h.crc, head + FRAME_HEADER_BYTES, FRAME_LENGTH_BYTES);
-			h.crc = crc32_update(h.crc, entry->iov_base, entry->iov_len);
+			put_entry_head(g, i, head, entry->iov_base);
 			iov[iov_count++] = (struct iovec){ head, FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES };
 			if (entry->iov_len > 0)
 				iov[iov_count++] = *entry;
 		}
-		frame_set_mark(&h, g->segment->first_id, g->ops[i]->internal.frame_offset);
-		frame_encode_header(head, &h);
 	}
 	struct sys *sys = g->st->engine->env.sys;
-	return sys_pwritev_full(sys, g->segment->fd, iov, join_small(iov, iov_count, g->bytes, small), g->offset);
+	return sys_pwritev_full(sys, g->segment->fd, iov, iov_count, g->offset);
 }
 
 /* Copies the payload of a draft in a temporary file behind the header's place, compressed if `enc`. *crc goes on from what it is. */
@@ -279,8 +325,8 @@ static int extend_meta(struct group *g, uint32_t spilled_size)
 		if (op_is_spilled(op) && disk_size != (uint64_t)spilled_size + FRAME_LENGTH_BYTES)
 			type = FRAME_LZ4;
 		result = meta_writer_frame(&g->meta, entries, type, (uint32_t)disk_size, time_of(g, op));
-		for (uint32_t e = 0; e < entries && result == 0; e++)
-			result = meta_writer_length(&g->meta, op_is_spilled(op) ? spilled_size : (uint32_t)op->entries[e].iov_len);
+		if (result == 0)
+			result = op_is_spilled(op) ? meta_writer_length(&g->meta, spilled_size) : meta_writer_lengths(&g->meta, op->entries, entries);
 	}
 	return result;
 }
@@ -317,14 +363,16 @@ static bool has_room(const struct wal_op *op)
  */
 static void gather(struct wal_stream *st, struct group *g)
 {
-	*g = (struct group){
-		.st = st,
-		.offset = st->active.end,
-		.first_id = st->next_id,
-		.unsynced = st->active.frames - st->active.durable_frames,
-		.durable_end = st->active.durable_end,
-		.restarts = st->queue.head->internal.restored && st->segments.count == 1 && st->next_id == st->active.first_id && st->active.end == 0,
-	};
+	/* One by one: to clear all of it would cost as much as the rest of this. */
+	g->st = st;
+	g->rq = stream_segment_request(st, st->segments.count - 1);
+	g->count = 0;
+	g->offset = st->active.end;
+	g->bytes = g->entries = 0;
+	g->first_id = st->next_id;
+	g->unsynced = st->active.frames - st->active.durable_frames;
+	g->durable_end = st->active.durable_end;
+	g->restarts = st->queue.head->internal.restored && st->segments.count == 1 && st->next_id == st->active.first_id && st->active.end == 0;
 	while (g->count < GROUP_OPS_MAX && st->queue.head) {
 		struct wal_op *op = st->queue.head;
 
@@ -349,7 +397,22 @@ static void spend_room(struct group *g)
 
 	for (size_t i = 0; i < g->count; i++)
 		reserved += g->ops[i]->internal.draft ? draft_spend(g->ops[i]->internal.draft) : 0;
-	stream_spend(g->st, reserved, g->bytes);
+	/* Without, all of it has been in flight since it was allocated. */
+	if (reserved > 0)
+		stream_spend(g->st, reserved, g->bytes);
+}
+
+/* The request is of the moment when the group was gathered, and nobody else changes which segment is active. But someone may have opened it as sealed. */
+static int pin_segment(struct group *g)
+{
+	struct segcache *cache = g->st->engine->segcache;
+	int result = segcache_get(cache, &g->rq, &g->segment);
+
+	if (result == 0 && g->segment->active)
+		return 0;
+	if (result == 0)
+		segcache_put(cache, g->segment);
+	return stream_pin_active(g->st, &g->segment);
 }
 
 /* No lock held. All of the group is in the file and in the (unpublished) sidecar, or nothing is; *ret_cut < 0 if taking it back failed too. */
@@ -367,7 +430,7 @@ static int write_group(struct group *g, int *ret_cut)
 
 		room += op->internal.frame_bytes > reserved ? op->internal.frame_bytes - reserved : 0;
 	}
-	int result = stream_pin_active(st, &g->segment);
+	int result = pin_segment(g);
 	if (result < 0)
 		return result;
 	g->meta_fd = st->meta_fd >= 0 ? st->meta_fd : g->segment->meta_fd;

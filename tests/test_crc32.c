@@ -48,6 +48,17 @@ static void nothing_changes_nothing(void **state)
 	assert_int_equal(crc32_join(0x12345678, 0, 0), 0x12345678);
 }
 
+/* Of the same length again, of others, and of none. */
+static void joined_by_what_was_kept(void **state)
+{
+	static const uint32_t sizes[] = { 0, 1, 7, 7, 4096, 7, 0, 1 << 20, 1 << 20, UINT32_MAX };
+	struct crc32_joint joint = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+		assert_int_equal(crc32_join_by(&joint, 0x12345678 + (uint32_t)i, 0x9abcdef0, sizes[i]), crc32_join(0x12345678 + (uint32_t)i, 0x9abcdef0, sizes[i]));
+}
+
 /* A length over 32 bits: joined from 2^33 zeros by doubling. */
 static void join_of_long_pieces(void **state)
 {
@@ -76,6 +87,7 @@ int main(void)
 		cmocka_unit_test(pieces_give_the_whole),
 		cmocka_unit_test(the_same_as_zlib),
 		cmocka_unit_test(nothing_changes_nothing),
+		cmocka_unit_test(joined_by_what_was_kept),
 		cmocka_unit_test(join_of_long_pieces),
 	};
 

@@ -436,3 +436,9 @@ void bench_judge(struct bench *b, const char *row, const char *what, double valu
 {
 	print_judgement(b, row, what, unit, (struct spread){ value, value, value }, sense, target);
 }
+
+void bench_judge_case(struct bench *b, const char *row, const struct bench_case *c, enum bench_sense sense, double target)
+{
+	if (!c->skip)
+		print_judgement(b, row, c->name, b->unit, spread_of(c->values, b->repeats), sense, target);
+}

@@ -78,6 +78,9 @@ void bench_compare(struct bench *b, const char *row, const struct bench_case *ou
 /* Likewise a figure as it is. */
 void bench_judge(struct bench *b, const char *row, const char *what, double value, const char *unit, enum bench_sense sense, double target);
 
+/* Likewise the median of a case. */
+void bench_judge_case(struct bench *b, const char *row, const struct bench_case *c, enum bench_sense sense, double target);
+
 /* ---- Tools ---- */
 
 uint64_t bench_now_ns(void);

@@ -161,9 +161,9 @@ static void small(struct bench *b)
 	};
 	bench_run(b, "Iterating over entries of 128 bytes, warm", "entries a second", c, 5);
 	for (size_t i = 0; i < 2; i++)
-		bench_judge(b, "6", c[i].name, c[i].median, "entries/s", BENCH_AT_LEAST, 10e6);
+		bench_judge_case(b, "6", &c[i], BENCH_AT_LEAST, 10e6);
 	for (size_t i = 2; i < 4; i++)
-		bench_judge(b, "6", c[i].name, c[i].median, "entries/s", BENCH_AT_LEAST, 25e6);
+		bench_judge_case(b, "6", &c[i], BENCH_AT_LEAST, 25e6);
 	bench_release(c, 5);
 	for (size_t i = 0; i < 3; i++) {
 		close_place(&io[i]);

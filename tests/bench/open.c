@@ -165,9 +165,9 @@ int main(void)
 	bench_run(&b, "Opening a store", "ms", cases, SHAPES + 1);
 	for (size_t i = 0; i < SHAPES; i++) {
 		if (shapes[i].target_ms > 0)
-			bench_judge(&b, shapes[i].row, cases[i].name, cases[i].median, "ms", BENCH_AT_MOST, shapes[i].target_ms);
+			bench_judge_case(&b, shapes[i].row, &cases[i], BENCH_AT_MOST, shapes[i].target_ms);
 	}
-	bench_judge(&b, "7", writing->name, writing->median, "ms", BENCH_AT_MOST, 15);
+	bench_judge_case(&b, "7", writing, BENCH_AT_MOST, 15);
 	bench_compare(&b, "7", &cases[4], &cases[3], BENCH_AT_MOST, 1.25);
 	return bench_end(&b);
 }

@@ -69,7 +69,7 @@ void read_queue_push(struct read_queue *queue, fuse_req_t req, size_t size, uint
 
 	if (!pending) {
 		if (req)
-			fuse_reply_err(req, ENOMEM);
+			walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	*pending = (struct pending_read){ .req = req, .size = size, .offset = offset };

@@ -96,7 +96,7 @@ static void fail(struct textfile *file, fuse_req_t req, int result)
 			    file->handle.slot->name, file->start_id);
 		file->told = true;
 	}
-	fuse_reply_err(req, result == WAL_PRUNED ? ESTALE : walfs_errno(result));
+	walfs_reply_err(req, result == WAL_PRUNED ? ESTALE : walfs_errno(result));
 }
 
 /* What was read ahead, and what comes behind it. */
@@ -127,7 +127,7 @@ static void read_and_reply(struct textfile *file, fuse_req_t req, size_t size, u
 	int r;
 
 	if (!data) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	r = read_text(file, data, size, offset, &done);
@@ -325,12 +325,12 @@ void textfile_open(struct walfs *fs, const struct node *node, fuse_req_t req, st
 	int r;
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
-		fuse_reply_err(req, EACCES);
+		walfs_reply_err(req, EACCES);
 		return;
 	}
 	r = slot_get(fs, node->slot, &slot);
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	file = calloc(1, sizeof(*file));
@@ -340,7 +340,7 @@ void textfile_open(struct walfs *fs, const struct node *node, fuse_req_t req, st
 	if (r) {
 		free(file);
 		slot_put(fs, slot);
-		fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
+		walfs_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
 		return;
 	}
 	handle_init(&file->handle, &textfile_ops, fs, slot);

@@ -254,6 +254,7 @@ static void textfile_read(struct handle *handle, fuse_req_t req, size_t size, ui
 		}
 		r = is_at_end(file, offset, &at_end);
 		if (r || at_end) {
+			ahead_rest(&file->ahead);
 			if (r)
 				fail(file, req, r);
 			else

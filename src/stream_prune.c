@@ -14,8 +14,6 @@
  * Step 1 needs `writing`, since a rotation changes the index too. Step 3 needs only `pruning`: appends go on.
  */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 #include <string.h>
 
 #include "names.h"
@@ -208,17 +206,4 @@ int wal_stream_prune(struct wal_stream *st, uint64_t id, uint64_t *ret_segments)
 	if (ret_segments)
 		*ret_segments = removed;
 	return result;
-}
-
-int wal_stream_segments(struct wal_stream *st, uint64_t **ret_first_ids, size_t *ret_count)
-{
-	pthread_mutex_lock(&st->lock); pthread_mutex_unlock(&st->lock);
-	uint64_t *ids = calloc(st->segments.count, sizeof *ids);
-
-	if (!ids)
-		return -ENOMEM;
-	memcpy(ids, st->segments.ids, st->segments.count * sizeof *ids);
-	*ret_first_ids = ids;
-	*ret_count = st->segments.count;
-	return 0;
 }

@@ -385,6 +385,49 @@ static void a_checkpoint_inside_a_transaction(void **state)
 	}
 }
 
+/* What is large is not read on the way to a checkpoint. */
+static void a_checkpoint_behind_and_before_large_records(void **state)
+{
+	char *data = calloc(1, 40000);
+	struct wal_record large = { .type = WAL_RECORD_OPAQUE, .data = data, .data_size = 40000 };
+	struct journal_test t;
+	uint64_t sequence = 0;
+
+	(void)state;
+	assert_non_null(data);
+	journal_setup(&t, NULL, NULL);
+	for (unsigned i = 0; i < 10; i++) {
+		assert_int_equal(wal_journal_append(t.journal, &large, 0, &sequence), 0);
+		if (i == 4)
+			assert_int_equal(wal_journal_checkpoint(t.journal, sequence, NULL), 0);
+		if (i == 5)
+			put(&t, marker_of(WAL_RECORD_BEGIN, 77, 1));
+	}
+	journal_reopen(&t);
+	assert_int_equal(wal_journal_last_checkpoint_sequence(t.journal), 5);
+	add(&t, "a");
+	expect_replay(&t, "? a"); /* what is in the transaction that was left open is not */
+	journal_teardown(&t);
+	free(data);
+}
+
+/* Many blocks of the search lie behind it. */
+static void a_checkpoint_far_back(void **state)
+{
+	struct journal_test t;
+	uint64_t a;
+
+	(void)state;
+	journal_setup(&t, &(struct wal_options){ .sync = WAL_SYNC_ASYNC, .segment_entries = 1000 }, NULL);
+	a = add(&t, "a");
+	assert_int_equal(wal_journal_checkpoint(t.journal, a, NULL), 0);
+	for (unsigned i = 0; i < 20000; i++)
+		put_bytes(&t, "\002\001x\001", 4);
+	journal_reopen(&t);
+	assert_int_equal(wal_journal_last_checkpoint_sequence(t.journal), a);
+	journal_teardown(&t);
+}
+
 struct application {
 	unsigned asked;
 	uint64_t lag; /* how many it has not made durable */
@@ -789,6 +832,8 @@ int main(void)
 		cmocka_unit_test(a_checkpoint_hides_what_it_covers),
 		cmocka_unit_test(checkpoints_go_forward),
 		cmocka_unit_test(a_checkpoint_inside_a_transaction),
+		cmocka_unit_test(a_checkpoint_behind_and_before_large_records),
+		cmocka_unit_test(a_checkpoint_far_back),
 		cmocka_unit_test(automatic_checkpoints),
 		cmocka_unit_test(an_application_that_can_not_is_asked_again_later),
 		cmocka_unit_test(retention_keeps_so_many_segments),

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Finding markers without reading the journal: they are short, and what size an entry has is known without its bytes. Entries that are damaged, or no records, are passed over: a replay
- * tells of them.
+ * Finding markers, without reading what is large. Entries that are damaged, or no records, are passed over: a replay tells of them.
  */
 #ifndef WAL_JOURNAL_MARKERS_H
 #define WAL_JOURNAL_MARKERS_H

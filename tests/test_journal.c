@@ -584,6 +584,10 @@ static void up_to_a_time(void **state)
 
 	assert_int_equal(replay_with(&t, (struct wal_replay){ .from_start = true }, &given), 0);
 	assert_string_equal(given.records, "a b c d e");
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .after = b }, &given), 0);
+	assert_string_equal(given.records, "c d e");
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .after = 1000 }, &given), 0);
+	assert_string_equal(given.records, "");
 	expect_replay(&t, "e");
 	journal_teardown(&t);
 }

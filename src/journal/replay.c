@@ -320,8 +320,8 @@ static int choose_range(struct replayer *rp, uint64_t *ret_next)
 		r = 0, found = (struct checkpoint_found){ .sequence = rp->journal->last_checkpoint, .end = next };
 	if (r)
 		return r;
-	rp->result.after = in->from_start ? 0 : found.sequence;
-	rp->from = in->from_start ? first : found.sequence ? found.sequence + 1 : 0;
+	rp->result.after = in->from_start ? 0 : in->after ? in->after : found.sequence;
+	rp->from = in->from_start ? first : rp->result.after ? rp->result.after + 1 : 0;
 	rp->end = found.end;
 	rp->result.first = rp->result.next = rp->from;
 	*ret_next = next;

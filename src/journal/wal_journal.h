@@ -262,7 +262,9 @@ struct wal_replay {
 	void (*problem)(void *arg, const struct wal_replay_problem *problem); /* may be NULL */
 	void *arg;
 	enum wal_replay_policy policy;
-	bool from_start;	 /* from the oldest entry retained on, whatever checkpoints say */
+	/* Where from: after the last checkpoint, or … */
+	bool from_start; /* from the oldest entry retained on, whatever checkpoints say; */
+	uint64_t after;	 /* not 0: after this one, as the application's state has everything up to it */
 	/* Up to where; 0: to the end. The last checkpoint made until then counts: that is the state to begin with, see `after` in the result. */
 	uint64_t until_sequence; /* records with a number up to this one. A transaction has that of its commit */
 	int64_t until_ns;	 /* records appended up to this Unix time in nanoseconds; likewise */
@@ -271,7 +273,7 @@ struct wal_replay {
 
 /* Filled when it returns 0, and as far as it got when something was wrong or the callback ended it. */
 struct wal_replay_result {
-	uint64_t after;	       /* the checkpoint that counts covers up to here; 0: none */
+	uint64_t after;	       /* what was given came after this one, which is what the checkpoint that counts covers; 0: all did */
 	uint64_t first;	       /* the first entry looked at */
 	uint64_t next;	       /* the entry after the last one looked at */
 	uint64_t records;      /* given to the callback */

@@ -15,7 +15,7 @@
 
 enum { SMALL_SEGMENTS = 8 };
 
-static const struct wal_options small_segments = { .segment_entries = SMALL_SEGMENTS };
+static const struct wal_options small_segments = { .segment_entries = SMALL_SEGMENTS, .sync = WAL_SYNC_ASYNC };
 
 /* ---- Appending ---- */
 

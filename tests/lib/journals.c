@@ -22,8 +22,7 @@ void journal_setup(struct journal_test *t, const struct wal_options *store_opts,
 {
 	*t = (struct journal_test){ 0 };
 	tmpdir_make(&t->dir, "journal");
-	if (store_opts)
-		t->store_opts = *store_opts;
+	t->store_opts = store_opts ? *store_opts : (struct wal_options){ .sync = WAL_SYNC_ASYNC };
 	if (opts)
 		t->opts = *opts;
 	journal_open(t);

@@ -16,6 +16,7 @@ struct journal_test {
 	struct wal_journal *journal;
 };
 
+/* Without options: WAL_SYNC_ASYNC, as few of these tests are about disks. */
 void journal_setup(struct journal_test *t, const struct wal_options *store_opts, const struct wal_journal_options *opts);
 void journal_reopen(struct journal_test *t);
 /* Closes both, and opens nothing again. */

@@ -29,7 +29,7 @@ bool oxirs_or_skip(void)
 
 	if (access(oxirs_path("", NULL, path), F_OK) == 0)
 		return true;
-	printf("1..0 # SKIP no logs of the original in '%s' (see WALFS_FIXTURES)\n", path);
+	printf("1..0 # SKIP no stores of the original (logs of oxirs-vec) in '%s' (see WALFS_FIXTURES)\n", path);
 	return false;
 }
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A tiny persistent vector store: what it holds is in memory, every change goes to a journal first, and now and then all of it into a snapshot file. Killed at any moment, it comes back with everything it had
- * acknowledged: from the snapshot, and from what the journal has behind it.
+ * A tiny persistent vector store: what it holds is in memory, every change goes to a journal first, and now and then all of it into a snapshot file.
+ * Killed at any moment, it comes back with everything it had acknowledged: from the snapshot, and from what the journal has behind it.
  *
  *	vector_store DIRECTORY				a demonstration
  *	vector_store --fill FROM COUNT DIRECTORY	makes COUNT changes from number FROM on, and prints each number when the change is acknowledged
  *	vector_store --check COUNT DIRECTORY		whether it holds what COUNT changes make, or one more; prints how many
  *
- * DIRECTORY/log is the store with the journal "vectors", which `walctl cat --journal DIRECTORY/log vectors` shows; DIRECTORY/snapshot is the state as of a checkpoint.
+ * DIRECTORY/log is the store with the journal "vectors", which `walctl cat --journal DIRECTORY/log vectors` shows; DIRECTORY/snapshot is the state as
+ * of a checkpoint.
  */
 #include <err.h>
 #include <errno.h>

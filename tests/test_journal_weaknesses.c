@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the write-ahead log of oxirs-vec was found to do wrong, by the numbers of that list, done here as it was done there: each test shows that a journal does not. (Number 10 is in test_record.c; 9 too, and here.)
+ * What the write-ahead log of oxirs-vec was found to do wrong, by the numbers of that list, done here as it was done there: each test shows that a
+ * journal does not. (Number 10 is in test_record.c; 9 too, and here.)
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -28,8 +28,8 @@ int markers_find_checkpoint(struct wal_stream *stream, uint64_t first, uint64_t 
 int markers_follow(struct wal_stream *stream, uint64_t from, uint64_t end, struct txns *open);
 
 /*
- * The first begin, commit or abort among `from` … `end` - 1, with `number` only of that transaction; *ret_found says whether there is one. Looks at MARKERS_AHEAD_MAX entries at most, so that a journal can't be
- * made to be read over and over.
+ * The first begin, commit or abort among `from` … `end` - 1, with `number` only of that transaction; *ret_found says whether there is one. Looks at
+ * MARKERS_AHEAD_MAX entries at most, so that a journal can't be made to be read over and over.
  */
 enum { MARKERS_AHEAD_MAX = 100000 };
 int markers_next(struct wal_stream *stream, uint64_t from, uint64_t end, const uint64_t *number, struct wal_record *ret, bool *ret_found);

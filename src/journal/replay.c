@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Replaying. One pass over the entries from the checkpoint on. A record outside of transactions is given at once. Of one inside it is only counted: when the commit comes, the entries from begin to commit are read
- * again and given. So memory does not grow with transactions, and of one without a commit nothing is given.
+ * Replaying. One pass over the entries from the checkpoint on. A record outside of transactions is given at once. Of one inside it is only counted:
+ * when the commit comes, the entries from begin to commit are read again and given. So memory does not grow with transactions, and of one without a
+ * commit nothing is given.
  *
- * A checkpoint may lie inside a transaction of another writer. Then the first marker behind it is the end of a transaction that was not begun: it counts as begun where the replay begins.
+ * A checkpoint may lie inside a transaction of another writer. Then the first marker behind it is the end of a transaction that was not begun: it
+ * counts as begun where the replay begins.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -60,7 +62,8 @@ static void drop(struct replayer *rp, const struct open_txn *txn)
 }
 
 /*
- * Something at `sequence` that can't be read may have been a part of whatever is open. What still gets its end is dropped then; what does not is over now, or all that follows would count as its.
+ * Something at `sequence` that can't be read may have been a part of whatever is open. What still gets its end is dropped then; what does not is over
+ * now, or all that follows would count as its.
  */
 static int break_open(struct replayer *rp, uint64_t sequence, uint64_t next)
 {
@@ -198,7 +201,8 @@ static int on_abort(struct replayer *rp, uint64_t id, const struct wal_record *r
 	struct open_txn txn;
 
 	if (!txns_end(&rp->open, record->transaction, &txn))
-		return problem(rp, WAL_REPLAY_MISPLACED, id, 1, "entry %" PRIu64 ": expected the abort of a transaction that is open, found that of %" PRIu64, id, record->transaction);
+		return problem(rp, WAL_REPLAY_MISPLACED, id, 1, "entry %" PRIu64 ": expected the abort of a transaction that is open, found that of %" PRIu64, id,
+			       record->transaction);
 	drop(rp, &txn);
 	return 0;
 }

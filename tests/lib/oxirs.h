@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Logs that the original oxirs-vec wrote, each in oxirs/NAME with a MANIFEST.txt, beside those of fixtures.h. One record of a file is: sequence number (8 bytes), length (4), payload.
+ * Logs that the original oxirs-vec wrote, each in oxirs/NAME with a MANIFEST.txt, beside those of fixtures.h. One record of a file is: sequence
+ * number (8 bytes), length (4), payload.
  */
 #ifndef OXIRS_H
 #define OXIRS_H

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a replay gives: transactions of others, up to a time, and around what is wrong. */
+#include <errno.h>
+
+#include "journals.h"
+#include "test.h"
+
+enum { SMALL_SEGMENTS = 8 };
+
+static const struct wal_options small_segments = { .segment_entries = SMALL_SEGMENTS, .sync = WAL_SYNC_ASYNC };
+
+/* As another program writes them: begin, records and commit are entries between others. */
+static void transactions_of_others(void **state)
+{
+	struct given given = { 0 };
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, NULL, NULL);
+	put(&t, marker_of(WAL_RECORD_BEGIN, 7, 1));
+	put(&t, insert_of("a", 1));
+	put(&t, marker_of(WAL_RECORD_COMMIT, 7, 1));
+	put(&t, insert_of("b", 1));
+	put(&t, marker_of(WAL_RECORD_BEGIN, 8, 1));
+	put(&t, insert_of("never-aborted", 1));
+	put(&t, marker_of(WAL_RECORD_BEGIN, 9, 1));
+	put(&t, insert_of("c", 1));
+	put(&t, marker_of(WAL_RECORD_COMMIT, 9, 1));
+	put(&t, insert_of("never-too", 1));
+	put(&t, marker_of(WAL_RECORD_ABORT, 8, 1));
+	put(&t, insert_of("d", 1));
+	put(&t, marker_of(WAL_RECORD_BEGIN, UINT64_MAX, 1));
+	put(&t, insert_of("never-unfinished", 1));
+	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), 0);
+	assert_string_equal(given.records, "a b c d");
+	assert_int_equal(given.result.committed, 2);
+	assert_int_equal(given.result.dropped, 2);
+	assert_int_equal(given.result.dropped_records, 3);
+	journal_teardown(&t);
+}
+
+/* An inner transaction that ends after the outer one: a record belongs to the one that was begun last and is not ended. */
+static void transactions_that_overlap(void **state)
+{
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, NULL, NULL);
+	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
+	put(&t, insert_of("a", 1));
+	put(&t, marker_of(WAL_RECORD_BEGIN, 2, 1));
+	put(&t, insert_of("b", 1));
+	put(&t, marker_of(WAL_RECORD_COMMIT, 1, 1));
+	put(&t, insert_of("c", 1));
+	expect_replay(&t, "a");
+	put(&t, marker_of(WAL_RECORD_COMMIT, 2, 1));
+	expect_replay(&t, "a b c");
+	journal_teardown(&t);
+}
+
+static void the_same_number_again_ends_the_first(void **state)
+{
+	struct given given = { 0 };
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, NULL, NULL);
+	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
+	put(&t, insert_of("never", 1));
+	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
+	put(&t, insert_of("a", 1));
+	put(&t, marker_of(WAL_RECORD_COMMIT, 1, 1));
+	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), 0);
+	assert_string_equal(given.records, "a");
+	assert_int_equal(given.result.dropped, 1);
+	journal_teardown(&t);
+}
+
+/* Without that, whatever is appended from now on would count as part of it, and never be applied. */
+static void opening_ends_what_others_left_open(void **state)
+{
+	struct wal_journal_stat stat;
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, NULL, NULL);
+	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
+	put(&t, marker_of(WAL_RECORD_BEGIN, 2, 1));
+	put(&t, insert_of("never", 1));
+	journal_reopen(&t);
+	wal_journal_stat(t.journal, &stat);
+	assert_int_equal(stat.aborted_open, 2);
+	add(&t, "a");
+	expect_replay(&t, "a");
+	journal_reopen(&t);
+	wal_journal_stat(t.journal, &stat);
+	assert_int_equal(stat.aborted_open, 0);
+	expect_replay(&t, "a");
+	journal_teardown(&t);
+}
+
+static void more_open_transactions_than_are_kept(void **state)
+{
+	struct given given = { 0 };
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, &(struct wal_options){ .sync = WAL_SYNC_ASYNC }, NULL);
+	for (uint64_t i = 0; i < 3000; i++)
+		put(&t, marker_of(WAL_RECORD_BEGIN, i, 1));
+	put(&t, insert_of("a", 1));
+	put(&t, marker_of(WAL_RECORD_COMMIT, 2999, 1));
+	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), 0);
+	assert_string_equal(given.records, "a");
+	assert_int_equal(given.result.dropped, 2999);
+	journal_teardown(&t);
+}
+
+/* Times of append are those of the clock, and one nanosecond apart at least. */
+static int64_t time_of(struct journal_test *t, uint64_t id)
+{
+	struct wal_entry_info info;
+
+	assert_int_equal(wal_stream_lookup(wal_journal_stream(t->journal), id, &info), 0);
+	return info.time_ns;
+}
+
+static void up_to_a_time(void **state)
+{
+	struct given given = { 0 };
+	struct journal_test t;
+	uint64_t a, b, d;
+
+	(void)state;
+	journal_setup(&t, NULL, NULL);
+	a = put(&t, insert_of("a", 100));
+	b = put(&t, insert_of("b", 110));
+	put(&t, marker_of(WAL_RECORD_CHECKPOINT, a, 115));
+	put(&t, insert_of("c", 120));
+	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 121));
+	d = put(&t, insert_of("d", 122));
+	put(&t, marker_of(WAL_RECORD_COMMIT, 1, 125));
+	put(&t, marker_of(WAL_RECORD_CHECKPOINT, d, 130));
+	put(&t, insert_of("e", 112)); /* later in the journal than its time says */
+	journal_reopen(&t);
+
+	/* by the records' own times; the checkpoint made after the time does not count */
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_time = 112 }, &given), 0);
+	assert_string_equal(given.records, "a b e");
+	assert_int_equal(given.result.after, 0);
+	assert_int_equal(given.result.too_late, 2);
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_time = 124 }, &given), 0);
+	assert_string_equal(given.records, "b c e");
+	assert_int_equal(given.result.after, a);
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_time = 125 }, &given), 0);
+	assert_string_equal(given.records, "b c d e");
+
+	/* by number and by time of append: what is behind is not there */
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_sequence = b }, &given), 0);
+	assert_string_equal(given.records, "a b");
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_sequence = d }, &given), 0);
+	assert_string_equal(given.records, "b c");
+	assert_int_equal(given.result.dropped, 1); /* its commit is not there yet */
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_ns = time_of(&t, d + 1) }, &given), 0);
+	assert_string_equal(given.records, "b c d");
+	assert_int_equal(given.result.after, a);
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_ns = time_of(&t, b) }, &given), 0);
+	assert_string_equal(given.records, "a b");
+	assert_int_equal(given.result.next, b + 1);
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_ns = 1 }, &given), 0);
+	assert_string_equal(given.records, "");
+
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .from_start = true }, &given), 0);
+	assert_string_equal(given.records, "a b c d e");
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .after = b }, &given), 0);
+	assert_string_equal(given.records, "c d e");
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .after = 1000 }, &given), 0);
+	assert_string_equal(given.records, "");
+	expect_replay(&t, "e");
+	journal_teardown(&t);
+}
+
+static void the_callback_may_end_it(void **state)
+{
+	struct given given = { .give_up = -ENOMEDIUM };
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, NULL, NULL);
+	add(&t, "a");
+	add(&t, "b");
+	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), -ENOMEDIUM);
+	assert_string_equal(given.records, "a");
+	assert_int_equal(given.result.records, 1);
+	given.give_up = 5;
+	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), 5);
+	journal_teardown(&t);
+}
+
+static void what_is_no_record_is_told(void **state)
+{
+	struct given given = { 0 };
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, NULL, NULL);
+	add(&t, "a");
+	put_bytes(&t, "no record", 9);
+	put_bytes(&t, "", 0);
+	add(&t, "b");
+	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), -EBADMSG);
+	assert_string_equal(given.records, "a");
+	assert_string_equal(given.err.message, "journal 'j': entry 2, byte 0: expected a type of record from 0 to 7, or 250, found 110");
+	expect_skipping(&t, "a b", "undecodable 2, undecodable 3");
+	journal_teardown(&t);
+}
+
+static void damage_is_told(void **state)
+{
+	struct given given = { 0 };
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, &small_segments, NULL);
+	for (unsigned i = 1; i < SMALL_SEGMENTS; i++)
+		add(&t, i == 3 ? "damaged-one" : "x");
+	add(&t, "y");
+	add(&t, "z");
+	journal_close(&t);
+	damage_payload(&t, 0, "damaged-one");
+	journal_open(&t);
+	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), -EBADMSG);
+	assert_string_equal(given.records, "x x");
+	expect_skipping(&t, "x x x x x x y z", "damaged 3");
+	journal_teardown(&t);
+}
+
+static void what_was_pruned_without_a_checkpoint_is_told(void **state)
+{
+	struct given given = { 0 };
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, &small_segments, NULL);
+	for (unsigned i = 0; i < SMALL_SEGMENTS; i++)
+		add(&t, "x");
+	add(&t, "y");
+	assert_int_equal(wal_stream_prune(wal_journal_stream(t.journal), SMALL_SEGMENTS, NULL), 0);
+	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), -EBADMSG);
+	expect_skipping(&t, "x y", "pruned 0+8");
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .from_start = true }, &given), 0);
+	assert_string_equal(given.records, "x y");
+	assert_int_equal(wal_stream_rotate(wal_journal_stream(t.journal)), 0);
+	assert_int_equal(wal_stream_prune(wal_journal_stream(t.journal), 100, NULL), 0);
+	expect_skipping(&t, "", "pruned 0+10");
+	journal_teardown(&t);
+}
+
+/* A transaction is dropped as a whole when something of it is missing, and what follows it is not. */
+static void a_broken_transaction_is_dropped(void **state)
+{
+	struct given given = { 0 };
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, NULL, NULL);
+	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
+	put(&t, insert_of("never", 1));
+	put_bytes(&t, "?", 1);
+	put(&t, insert_of("never", 1));
+	put(&t, marker_of(WAL_RECORD_COMMIT, 1, 1));
+	put(&t, insert_of("a", 1));
+	put(&t, marker_of(WAL_RECORD_BEGIN, 2, 1));
+	put(&t, insert_of("never", 1));
+	put_bytes(&t, "?", 1); /* perhaps its commit: none follows */
+	put(&t, insert_of("b", 1));
+	expect_skipping(&t, "a b", "undecodable 3, incomplete 1, undecodable 9, incomplete 7");
+	assert_int_equal(replay_with(&t, (struct wal_replay){ .policy = WAL_REPLAY_SKIP }, &given), 0);
+	assert_int_equal(given.result.dropped, 2);
+	assert_int_equal(given.result.dropped_records, 3);
+	assert_int_equal(given.result.problems, 4);
+	journal_teardown(&t);
+}
+
+static void markers_that_can_not_be_are_told(void **state)
+{
+	struct journal_test t;
+
+	(void)state;
+	journal_setup(&t, NULL, NULL);
+	put(&t, insert_of("a", 1));
+	put(&t, marker_of(WAL_RECORD_CHECKPOINT, 100, 1)); /* of what comes after it */
+	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
+	put(&t, marker_of(WAL_RECORD_COMMIT, 1, 1));
+	put(&t, marker_of(WAL_RECORD_ABORT, 5, 1));
+	put(&t, insert_of("b", 1));
+	expect_skipping(&t, "a b", "misplaced 2, misplaced 5");
+	journal_reopen(&t);
+	assert_int_equal(wal_journal_last_checkpoint_sequence(t.journal), 0);
+	journal_teardown(&t);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(transactions_of_others),
+		cmocka_unit_test(transactions_that_overlap),
+		cmocka_unit_test(the_same_number_again_ends_the_first),
+		cmocka_unit_test(opening_ends_what_others_left_open),
+		cmocka_unit_test(more_open_transactions_than_are_kept),
+		cmocka_unit_test(up_to_a_time),
+		cmocka_unit_test(the_callback_may_end_it),
+		cmocka_unit_test(what_is_no_record_is_told),
+		cmocka_unit_test(damage_is_told),
+		cmocka_unit_test(what_was_pruned_without_a_checkpoint_is_told),
+		cmocka_unit_test(a_broken_transaction_is_dropped),
+		cmocka_unit_test(markers_that_can_not_be_are_told),
+	};
+
+	return TEST_RUN(tests);
+}

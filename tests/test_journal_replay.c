@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a replay gives: transactions of others, up to a time, and around what is wrong. */
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "journals.h"
+#include "random.h"
 #include "test.h"
+#include "threads.h"
 
 enum { SMALL_SEGMENTS = 8 };
 
@@ -300,6 +306,157 @@ static void markers_that_can_not_be_are_told(void **state)
 	journal_teardown(&t);
 }
 
+/* ---- Random journals against a model ---- */
+
+enum { MODEL_ROUNDS = 150, MODEL_ENTRIES = 80, MODEL_NUMBERS = 4 };
+
+struct model {
+	struct wal_record records[MODEL_ENTRIES * 4]; /* by id; only type and number matter */
+	uint64_t count;
+	uint64_t checkpoint;
+};
+
+/* The transactions that are open, by their numbers, the last begun one last; and for each record whose it is. */
+struct model_open {
+	uint64_t numbers[MODEL_NUMBERS];
+	size_t count;
+};
+
+static bool model_end(struct model_open *open, uint64_t number)
+{
+	for (size_t i = 0; i < open->count; i++) {
+		if (open->numbers[i] == number) {
+			memmove(&open->numbers[i], &open->numbers[i + 1], (open->count - i - 1) * sizeof(number));
+			open->count--;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Where the transaction that contains `id` begins and how it ends is found by going through everything, for each record anew. */
+static bool model_owner(const struct model *m, uint64_t from, uint64_t id, uint64_t *ret_number)
+{
+	struct model_open open = { 0 };
+
+	for (uint64_t i = from; i < m->count; i++) {
+		if (m->records[i].type == WAL_RECORD_COMMIT || m->records[i].type == WAL_RECORD_ABORT)
+			open.numbers[open.count++] = m->records[i].transaction; /* the end of what was begun before `from` */
+		if (m->records[i].type >= WAL_RECORD_BEGIN)
+			break;
+	}
+	if (!from)
+		open.count = 0;
+	for (uint64_t i = from; i < id; i++) {
+		if (m->records[i].type == WAL_RECORD_BEGIN) {
+			model_end(&open, m->records[i].transaction);
+			open.numbers[open.count++] = m->records[i].transaction;
+		} else if (m->records[i].type > WAL_RECORD_BEGIN) {
+			model_end(&open, m->records[i].transaction);
+		}
+	}
+	if (!open.count)
+		return false;
+	*ret_number = open.numbers[open.count - 1];
+	return true;
+}
+
+/* The id of the commit that gives the record; its own id if it is in no transaction; 0 if nothing gives it. */
+static uint64_t model_given_at(const struct model *m, uint64_t from, uint64_t id)
+{
+	uint64_t number;
+
+	if (!model_owner(m, from, id, &number))
+		return id;
+	for (uint64_t i = id + 1; i < m->count; i++) {
+		if (m->records[i].type >= WAL_RECORD_BEGIN && m->records[i].transaction == number)
+			return m->records[i].type == WAL_RECORD_COMMIT ? i : 0;
+	}
+	return 0;
+}
+
+static void model_replay(const struct model *m, uint64_t from, char *ret, size_t size)
+{
+	size_t used = 0;
+
+	*ret = 0;
+	for (uint64_t at = from; at < m->count; at++) {
+		for (uint64_t id = from; id <= at; id++) {
+			if (m->records[id].type == WAL_RECORD_INSERT && model_given_at(m, from, id) == at)
+				used += (size_t)snprintf(ret + used, size - used, "%s%" PRIu64, used ? " " : "", id);
+		}
+	}
+}
+
+static void model_add(struct journal_test *t, struct model *m, struct random *random)
+{
+	unsigned choice = (unsigned)random_below(random, 20);
+	uint64_t number = random_below(random, MODEL_NUMBERS);
+	struct wal_record record;
+	char id[24];
+
+	snprintf(id, sizeof(id), "%" PRIu64, m->count);
+	if (choice < 4)
+		record = marker_of(WAL_RECORD_BEGIN, number, 1);
+	else if (choice < 7)
+		record = marker_of(WAL_RECORD_COMMIT, number, 1);
+	else if (choice < 8)
+		record = marker_of(WAL_RECORD_ABORT, number, 1);
+	else
+		record = insert_of(id, 1);
+	assert_true(put(t, record) == m->count);
+	m->records[m->count++] = record;
+}
+
+static void model_checkpoint(struct journal_test *t, struct model *m, struct random *random)
+{
+	uint64_t applied = m->checkpoint + random_below(random, m->count - m->checkpoint);
+
+	assert_int_equal(wal_journal_checkpoint(t->journal, applied, NULL), 0);
+	if (applied > m->checkpoint)
+		m->records[m->count++] = marker_of(WAL_RECORD_CHECKPOINT, applied, 1);
+	m->checkpoint = applied;
+}
+
+/* Orphaned aborts are told, and change nothing: so they are stepped over. */
+static void expect_model(struct journal_test *t, const struct model *m)
+{
+	struct given given = { 0 };
+	char expected[sizeof(given.records)];
+
+	given.any_order = true;
+	model_replay(m, m->checkpoint ? m->checkpoint + 1 : 0, expected, sizeof(expected));
+	assert_int_equal(replay_with(t, (struct wal_replay){ .policy = WAL_REPLAY_SKIP }, &given), 0);
+	assert_string_equal(given.records, expected);
+	model_replay(m, 0, expected, sizeof(expected));
+	assert_int_equal(replay_with(t, (struct wal_replay){ .policy = WAL_REPLAY_SKIP, .from_start = true }, &given), 0);
+	assert_string_equal(given.records, expected);
+}
+
+static void random_journals_against_a_model(void **state)
+{
+	uint64_t seed = test_seed(20260719);
+
+	(void)state;
+	for (unsigned round = 0; round < MODEL_ROUNDS; round++) {
+		struct random random = { seed + round };
+		struct model *m = calloc(1, sizeof(*m));
+		struct journal_test t;
+
+		assert_non_null(m);
+		journal_setup(&t, NULL, NULL);
+		m->records[m->count++] = marker_of(WAL_RECORD_CHECKPOINT, 0, 1);
+		for (unsigned i = 0; i < MODEL_ENTRIES; i++) {
+			model_add(&t, m, &random);
+			if (random_below(&random, 25) == 0)
+				model_checkpoint(&t, m, &random);
+		}
+		expect_model(&t, m);
+		journal_teardown(&t);
+		free(m);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -315,6 +472,7 @@ int main(void)
 		cmocka_unit_test(what_was_pruned_without_a_checkpoint_is_told),
 		cmocka_unit_test(a_broken_transaction_is_dropped),
 		cmocka_unit_test(markers_that_can_not_be_are_told),
+		cmocka_unit_test(random_journals_against_a_model),
 	};
 
 	return TEST_RUN(tests);

@@ -44,7 +44,8 @@ struct given {
 	struct wal_error err;
 	uint64_t last; /* sequence */
 	uint64_t count;
-	int give_up; /* the callback returns it */
+	int give_up;	/* the callback returns it */
+	bool any_order; /* transactions lie in each other: sequences need not ascend */
 };
 
 int replay_with(struct journal_test *t, struct wal_replay replay, struct given *ret);

@@ -243,19 +243,20 @@ static void open_vectors(struct vectors *v, const char *path)
 	const struct wal_options options = { .segment_entries = 64 };
 	const struct wal_journal_options journal_options = { .checkpoint_interval = 50, .checkpoint = make_durable, .arg = v, .retain_segments = 2 };
 	struct wal_error error;
-	char *log;
+	char log[4096];
 
 	*v = (struct vectors){ 0 };
 	if (mkdir(path, 0777) && errno != EEXIST)
 		err(1, "%s", path);
 	v->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (v->dir_fd < 0 || asprintf(&log, "%s/log", path) < 0)
+	if (v->dir_fd < 0)
 		err(1, "%s", path);
+	if ((size_t)snprintf(log, sizeof(log), "%s/log", path) >= sizeof(log))
+		errx(1, "%s: too long", path);
 	check(wal_store_open(log, &options, &v->store, &error), "log", &error);
 	check(wal_journal_open(v->store, "vectors", &journal_options, &v->journal, &error), "journal", &error);
 	load_snapshot(v);
 	check(wal_journal_replay(v->journal, &(struct wal_replay){ .record = replay, .arg = v }, NULL, &error), "replay", &error);
-	free(log);
 }
 
 static void close_vectors(struct vectors *v)

@@ -80,6 +80,7 @@ static void parse_line(const char *path, char *text, struct oxirs_line *ret)
 	ret->size = strtoull(fields[4], NULL, 10);
 	ret->crc = (uint32_t)strtoul(fields[5], NULL, 16);
 	strcpy(ret->json, fields[7]);
+	ret->recovered = strcmp(fields[6], "recovered") == 0;
 	ret->readable = strncmp(ret->json, "{\"type\":", 8) == 0 && strcmp(fields[6], "damaged") != 0;
 }
 

@@ -17,7 +17,8 @@ struct oxirs_line {
 	char type[32]; /* "Insert" …; "UNDECODABLE", "TORN", "FILE-HEADER" … */
 	size_t size;   /* of the payload */
 	uint32_t crc;  /* of the payload */
-	bool readable; /* it is a record that decodes */
+	bool readable;	/* it is a record that decodes */
+	bool recovered; /* and that recovery by the original gives */
 	char json[1024];
 };
 

@@ -288,6 +288,46 @@ static void a_broken_transaction_is_dropped(void **state)
 	journal_teardown(&t);
 }
 
+static int give_nothing(void *arg, uint64_t sequence, const struct wal_record *record)
+{
+	(void)arg;
+	(void)sequence;
+	(void)record;
+	return 0;
+}
+
+/* Each bad entry makes it look ahead for the end of what is open: all of them together no more than a few times the journal. */
+static void bad_entries_cost_no_more_than_the_journal_is_long(void **state)
+{
+	enum { MANY = 20000 };
+	struct iovec *entries = calloc(2 * MANY, sizeof(*entries));
+	struct wal_buf *begins = calloc(MANY, sizeof(*begins));
+	char bad[] = "?";
+	struct wal_replay_result result;
+	struct journal_test t;
+
+	(void)state;
+	assert_true(entries && begins);
+	journal_setup(&t, NULL, NULL);
+	for (size_t i = 0; i < MANY; i++) {
+		struct wal_record begin = marker_of(WAL_RECORD_BEGIN, i, 1);
+
+		assert_int_equal(wal_record_encode(&begin, &begins[i], NULL), 0);
+		entries[2 * i] = (struct iovec){ begins[i].data, begins[i].size };
+		entries[2 * i + 1] = (struct iovec){ bad, 1 };
+	}
+	assert_int_equal(wal_stream_append_batch(wal_journal_stream(t.journal), entries, (size_t)2 * MANY, 0, NULL), 0);
+	struct wal_replay replay = { .record = give_nothing, .policy = WAL_REPLAY_SKIP };
+	assert_int_equal(wal_journal_replay(t.journal, &replay, &result, NULL), 0);
+	assert_int_equal(result.undecodable, MANY);
+	assert_int_equal(result.dropped, MANY);
+	for (size_t i = 0; i < MANY; i++)
+		wal_buf_release(&begins[i]);
+	free(begins);
+	free(entries);
+	journal_teardown(&t);
+}
+
 static void markers_that_can_not_be_are_told(void **state)
 {
 	struct journal_test t;
@@ -471,6 +511,7 @@ int main(void)
 		cmocka_unit_test(damage_is_told),
 		cmocka_unit_test(what_was_pruned_without_a_checkpoint_is_told),
 		cmocka_unit_test(a_broken_transaction_is_dropped),
+		cmocka_unit_test(bad_entries_cost_no_more_than_the_journal_is_long),
 		cmocka_unit_test(markers_that_can_not_be_are_told),
 		cmocka_unit_test(random_journals_against_a_model),
 	};

@@ -160,6 +160,7 @@ int markers_follow(struct wal_stream *stream, uint64_t from, uint64_t end, struc
 
 struct next {
 	const uint64_t *number;
+	uint64_t *budget;
 	struct wal_record record; /* a marker points to nothing */
 };
 
@@ -169,19 +170,21 @@ static int visit_next_marker(void *arg, uint64_t id, int64_t time_ns, const stru
 
 	(void)id;
 	(void)time_ns;
+	(*next->budget)--;
 	if (!record || record->type == WAL_RECORD_CHECKPOINT || (next->number && record->transaction != *next->number))
 		return 0;
 	next->record = *record;
 	return VISIT_DONE;
 }
 
-int markers_next(struct wal_stream *stream, uint64_t from, uint64_t end, const uint64_t *number, struct wal_record *ret, bool *ret_found)
+int markers_next(struct wal_stream *stream, uint64_t from, uint64_t end, const uint64_t *number, uint64_t *budget, struct wal_record *ret, bool *ret_found)
 {
-	struct next next = { .number = number };
+	struct next next = { .number = number, .budget = budget };
+	uint64_t ahead_max = *budget < MARKERS_AHEAD_MAX ? *budget : MARKERS_AHEAD_MAX;
 	int r;
 
-	if (end > from && end - from > MARKERS_AHEAD_MAX)
-		end = from + MARKERS_AHEAD_MAX;
+	if (end > from && end - from > ahead_max)
+		end = from + ahead_max;
 	r = walk(stream, from, end, visit_next_marker, &next);
 	if (r && r != VISIT_DONE)
 		return r;

@@ -29,9 +29,9 @@ int markers_follow(struct wal_stream *stream, uint64_t from, uint64_t end, struc
 
 /*
  * The first begin, commit or abort among `from` … `end` - 1, with `number` only of that transaction; *ret_found says whether there is one. Looks at
- * MARKERS_AHEAD_MAX entries at most, so that a journal can't be made to be read over and over.
+ * MARKERS_AHEAD_MAX entries at most, and at *budget, from which it takes those it has looked at: so that a journal can't be made to be read over and over.
  */
 enum { MARKERS_AHEAD_MAX = 100000 };
-int markers_next(struct wal_stream *stream, uint64_t from, uint64_t end, const uint64_t *number, struct wal_record *ret, bool *ret_found);
+int markers_next(struct wal_stream *stream, uint64_t from, uint64_t end, const uint64_t *number, uint64_t *budget, struct wal_record *ret, bool *ret_found);
 
 #endif

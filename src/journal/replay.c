@@ -23,6 +23,7 @@ struct replayer {
 	struct wal_replay_result result;
 	struct wal_error *err;
 	uint64_t from, end;
+	uint64_t budget; /* entries that may still be looked at ahead of time */
 	struct txns open;
 	struct wal_buf memory;	/* of the record being looked at */
 	struct wal_buf members; /* of one of a transaction being committed */
@@ -80,7 +81,7 @@ static int break_open(struct replayer *rp, uint64_t sequence, uint64_t next)
 		r = problem(rp, WAL_REPLAY_INCOMPLETE, txn->begin, 1, "transaction %" PRIu64 " that begins at entry %" PRIu64 ": expected all of its entries, found that %" PRIu64
 			    " cannot be read; it is dropped", txn->number, txn->begin, sequence);
 		if (!r)
-			r = markers_next(rp->journal->stream, next, rp->end, &txn->number, &marker, &found);
+			r = markers_next(rp->journal->stream, next, rp->end, &txn->number, &rp->budget, &marker, &found);
 		if (!r && (!found || marker.type == WAL_RECORD_BEGIN)) {
 			struct open_txn over = txns_take(&rp->open, i);
 
@@ -303,7 +304,7 @@ static int begin_inside(struct replayer *rp, uint64_t next)
 
 	if (!rp->from)
 		return 0;
-	r = markers_next(rp->journal->stream, rp->from, next, NULL, &marker, &found);
+	r = markers_next(rp->journal->stream, rp->from, next, NULL, &rp->budget, &marker, &found);
 	if (r || !found || marker.type == WAL_RECORD_BEGIN)
 		return r;
 	return txns_begin(&rp->open, marker.transaction, rp->from - 1, &dropped, &drops);
@@ -327,6 +328,7 @@ static int choose_range(struct replayer *rp, uint64_t *ret_next)
 	rp->result.after = in->from_start ? 0 : in->after ? in->after : found.sequence;
 	rp->from = in->from_start ? first : rp->result.after ? rp->result.after + 1 : 0;
 	rp->end = found.end;
+	rp->budget = MARKERS_AHEAD_MAX + (rp->end > rp->from ? 4 * (rp->end - rp->from) : 0);
 	rp->result.first = rp->result.next = rp->from;
 	*ret_next = next;
 	return 0;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Replaying. One pass over the entries from the checkpoint on. A record outside of transactions is given at once. Of one inside it is only counted: when the commit comes, the entries from begin to commit are read
- * again and given. So memory does not grow with transactions, and of one without a commit nothing is given.
+ * Replaying. One pass over the entries from the checkpoint on. A record outside of transactions is given at once. Of one inside it is only counted:
+ * when the commit comes, the entries from begin to commit are read again and given. So memory does not grow with transactions, and of one without a
+ * commit nothing is given.
  *
- * A checkpoint may lie inside a transaction of another writer. Then the first marker behind it is the end of a transaction that was not begun: it counts as begun where the replay begins.
+ * A checkpoint may lie inside a transaction of another writer. Then the first marker behind it is the end of a transaction that was not begun: it
+ * counts as begun where the replay begins.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -21,6 +23,7 @@ struct replayer {
 	struct wal_replay_result result;
 	struct wal_error *err;
 	uint64_t from, end;
+	uint64_t budget; /* entries that may still be looked at ahead of time */
 	struct txns open;
 	struct wal_buf memory;	/* of the record being looked at */
 	struct wal_buf members; /* of one of a transaction being committed */
@@ -60,7 +63,8 @@ static void drop(struct replayer *rp, const struct open_txn *txn)
 }
 
 /*
- * Something at `sequence` that can't be read may have been a part of whatever is open. What still gets its end is dropped then; what does not is over now, or all that follows would count as its.
+ * Something at `sequence` that can't be read may have been a part of whatever is open. What still gets its end is dropped then; what does not is over
+ * now, or all that follows would count as its.
  */
 static int break_open(struct replayer *rp, uint64_t sequence, uint64_t next)
 {
@@ -77,7 +81,7 @@ static int break_open(struct replayer *rp, uint64_t sequence, uint64_t next)
 		r = problem(rp, WAL_REPLAY_INCOMPLETE, txn->begin, 1, "transaction %" PRIu64 " that begins at entry %" PRIu64 ": expected all of its entries, found that %" PRIu64
 			    " cannot be read; it is dropped", txn->number, txn->begin, sequence);
 		if (!r)
-			r = markers_next(rp->journal->stream, next, rp->end, &txn->number, &marker, &found);
+			r = markers_next(rp->journal->stream, next, rp->end, &txn->number, &rp->budget, &marker, &found);
 		if (!r && (!found || marker.type == WAL_RECORD_BEGIN)) {
 			struct open_txn over = txns_take(&rp->open, i);
 
@@ -198,7 +202,8 @@ static int on_abort(struct replayer *rp, uint64_t id, const struct wal_record *r
 	struct open_txn txn;
 
 	if (!txns_end(&rp->open, record->transaction, &txn))
-		return problem(rp, WAL_REPLAY_MISPLACED, id, 1, "entry %" PRIu64 ": expected the abort of a transaction that is open, found that of %" PRIu64, id, record->transaction);
+		return problem(rp, WAL_REPLAY_MISPLACED, id, 1, "entry %" PRIu64 ": expected the abort of a transaction that is open, found that of %" PRIu64, id,
+			       record->transaction);
 	drop(rp, &txn);
 	return 0;
 }
@@ -299,7 +304,7 @@ static int begin_inside(struct replayer *rp, uint64_t next)
 
 	if (!rp->from)
 		return 0;
-	r = markers_next(rp->journal->stream, rp->from, next, NULL, &marker, &found);
+	r = markers_next(rp->journal->stream, rp->from, next, NULL, &rp->budget, &marker, &found);
 	if (r || !found || marker.type == WAL_RECORD_BEGIN)
 		return r;
 	return txns_begin(&rp->open, marker.transaction, rp->from - 1, &dropped, &drops);
@@ -320,9 +325,10 @@ static int choose_range(struct replayer *rp, uint64_t *ret_next)
 		r = 0, found = (struct checkpoint_found){ .sequence = rp->journal->last_checkpoint, .end = next };
 	if (r)
 		return r;
-	rp->result.after = in->from_start ? 0 : found.sequence;
-	rp->from = in->from_start ? first : found.sequence ? found.sequence + 1 : 0;
+	rp->result.after = in->from_start ? 0 : in->after ? in->after : found.sequence;
+	rp->from = in->from_start ? first : rp->result.after ? rp->result.after + 1 : 0;
 	rp->end = found.end;
+	rp->budget = MARKERS_AHEAD_MAX + (rp->end > rp->from ? 4 * (rp->end - rp->from) : 0);
 	rp->result.first = rp->result.next = rp->from;
 	*ret_next = next;
 	return 0;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the write-ahead log of oxirs-vec was found to do wrong, by the numbers of that list, done here as it was done there: each test shows that a
- * journal does not. (9 and 10 are in
- * test_record.c too, 11 is in test_journal.c.)
+ * What the write-ahead log of oxirs-vec was found to do wrong, by the numbers of a list of it, done here as it was done there: each test shows that a
+ * journal does not. (10 is in test_record.c too, 11 in test_journal.c; for 9 see also bincode_1() of test_record.c.)
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the write-ahead log of oxirs-vec was found to do wrong, by the numbers of that list, done here as it was done there: each test shows that a
- * journal does not. (Number 10 is in test_record.c; 9 too, and here.)
+ * What the write-ahead log of oxirs-vec was found to do wrong, by the numbers of a list of it, done here as it was done there: each test shows that a
+ * journal does not. (10 is in test_record.c too, 11 in test_journal.c; for 9 see also bincode_1() of test_record.c.)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -266,8 +266,6 @@ static void weakness_10_one_bad_record_does_not_prevent_recovery(void **state)
 	journal_teardown(&t);
 	free(deep);
 }
-
-/* Number 11, numbers out of order under threads: many_threads_append() in test_journal.c. */
 
 /* There: a panic, then an abort; or a checkpoint at every append. */
 static void weakness_12_a_checkpoint_beyond_the_end_is_refused(void **state)

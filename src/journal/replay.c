@@ -78,8 +78,9 @@ static int break_open(struct replayer *rp, uint64_t sequence, uint64_t next)
 		if (txn->broken)
 			continue;
 		txn->broken = true;
-		r = problem(rp, WAL_REPLAY_INCOMPLETE, txn->begin, 1, "transaction %" PRIu64 " that begins at entry %" PRIu64 ": expected all of its entries, found that %" PRIu64
-			    " cannot be read; it is dropped", txn->number, txn->begin, sequence);
+		r = problem(rp, WAL_REPLAY_INCOMPLETE, txn->begin, 1,
+			    "transaction %" PRIu64 " that begins at entry %" PRIu64 ": expected all of its entries, found that %" PRIu64 " cannot be read; it is dropped",
+			    txn->number, txn->begin, sequence);
 		if (!r)
 			r = markers_next(rp->journal->stream, next, rp->end, &txn->number, &rp->budget, &marker, &found);
 		if (!r && (!found || marker.type == WAL_RECORD_BEGIN)) {
@@ -143,24 +144,36 @@ static int give_member(struct replayer *rp, const struct wal_entry *entry, struc
 	return give(rp, entry, &record);
 }
 
+/*
+ * All of it was read a moment ago. If some of it was pruned since, the state that the application has made durable meanwhile holds that, and a replay
+ * of what was before is out of date anyway: told like the rest. If it can't be read, a part of it may have been given, and that can't be stepped
+ * over.
+ */
+static int on_lost_member(struct replayer *rp, int result, uint64_t id, uint64_t commit)
+{
+	if (result < 0 || result == WAL_GAP) {
+		fail(rp, result < 0 ? result : -EBADMSG, "entries of a transaction can't be read a second time");
+		return result < 0 ? result : -EBADMSG;
+	}
+	rp->result.damaged += commit - id;
+	return problem(rp, WAL_REPLAY_PRUNED, id, commit - id, "entries %" PRIu64 " to %" PRIu64 " of a transaction: expected records, found that they were pruned", id,
+		       commit - 1);
+}
+
 static int give_transaction(struct replayer *rp, const struct open_txn *txn, uint64_t commit)
 {
 	struct txns inner = { 0 };
 	struct wal_entry entry;
 	struct wal_iter *iter;
+	bool lost = false;
 	int r = wal_iter_new(rp->journal->stream, txn->begin + 1, &iter);
 
 	if (r)
 		return r;
-	for (uint64_t id = txn->begin + 1; id < commit && !r; id++) {
+	for (uint64_t id = txn->begin + 1; id < commit && !r && !lost; id++) {
 		r = wal_iter_next(iter, &entry);
-		/* All of it was read a moment ago: whatever is missing now leaves a half of it given, and can't be skipped. */
-		if (r > 0 || (!r && entry.id != id))
-			r = -EBADMSG;
-		if (r)
-			fail(rp, r, "entries of a transaction can't be read a second time");
-		else
-			r = give_member(rp, &entry, &inner);
+		lost = r || entry.id != id;
+		r = lost ? on_lost_member(rp, r, id, commit) : give_member(rp, &entry, &inner);
 	}
 	wal_iter_free(iter);
 	txns_release(&inner);

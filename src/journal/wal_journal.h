@@ -197,7 +197,10 @@ struct wal_journal_txn;
 /* An empty transaction. The caller ends it with wal_journal_commit() or wal_journal_abort(), before the journal. -EROFS, -ENOMEM. */
 int wal_journal_begin(struct wal_journal *journal, struct wal_journal_txn **ret_txn);
 
-/* Copies a record into it. On failure it is not in it, and the transaction goes on. As wal_journal_append(); -EFBIG also if the transaction would be over 4 GiB. */
+/*
+ * Copies a record into it. On failure it is not in it, and the transaction goes on. As wal_journal_append(); -EFBIG also if the transaction would be
+ * over 4 GiB.
+ */
 int wal_journal_add(struct wal_journal_txn *txn, const struct wal_record *record);
 
 /*
@@ -304,8 +307,9 @@ struct wal_replay_result {
 };
 
 /*
- * Reads the journal and gives what counts to replay->record, in order, once. Changes nothing. What is appended meanwhile is not looked at. `err` (may
- * be NULL) says what was wrong with WAL_REPLAY_STRICT. What the callback returned, if it was not 0; -EBADMSG; -ENOMEM, -EIO … Blocks on the disk.
+ * Reads the journal and gives what counts to replay->record, in order, once. Changes nothing. What is appended meanwhile is not looked at; what a
+ * checkpoint lets go of meanwhile is told as pruned. `err` (may be NULL) says what was wrong with WAL_REPLAY_STRICT. What the callback returned, if
+ * it was not 0; -EBADMSG; -ENOMEM, -EIO … Blocks on the disk.
  */
 int wal_journal_replay(struct wal_journal *journal, const struct wal_replay *replay, struct wal_replay_result *ret_result, struct wal_error *err);
 

@@ -48,6 +48,9 @@ void json_real(struct json *json, const char *name, double value);
 void json_bool(struct json *json, const char *name, bool value);
 void json_text(struct json *json, const char *name, const char *text);
 
+/* An array whose elements, with the commas between them, were put together elsewhere. */
+void json_raw(struct json *json, const char *name, const char *elements);
+
 /* Any bytes, in hexadecimal. */
 void json_hex(struct json *json, const char *name, const void *bytes, size_t size);
 

@@ -2,6 +2,8 @@
 /*
  * An oxirs log as a source. All records are given, as they are, or in the standard encoding if they have the other one; checkpoints and transactions are records like others.
  *
+ * A checkpoint names records by the sequence numbers they had. In a stream the entries have other numbers, so a journal that reads it may make more of a checkpoint than it says: then they are better left out.
+ *
  * The original hides what a checkpoint of any session covers, and applies what was aborted. If it is asked for, they are honoured as they were meant: a checkpoint hides what its own session wrote up to its number, and records
  * between the begin of a transaction and its end (of the one begun last that has not ended, as they do not say) are left out unless it was committed, its marks with them. For that the log is read twice: only the end of
  * a session tells.
@@ -114,28 +116,28 @@ static int set_committed(struct oxirs *o, uint64_t ordinal)
 
 /* ---- The first reading ---- */
 
-static int note_record(struct oxirs *o, struct transactions *t, const struct oxirs_record *record)
+static int note_record(struct oxirs *o, struct transactions *t, const struct wal_record *record)
 {
 	uint64_t ordinal;
 	int r;
 
 	enter_session(t, o->log.session);
-	switch (record->kind) {
-	case OXIRS_CHECKPOINT:
+	switch (record->type) {
+	case WAL_RECORD_CHECKPOINT:
 		if (o->cover_count && o->covers[o->cover_count - 1].session == o->log.session) {
-			o->covers[o->cover_count - 1].number = record->number;
+			o->covers[o->cover_count - 1].number = record->sequence;
 			return 0;
 		}
 		r = grow((void **)&o->covers, &o->cover_capacity, o->cover_count, sizeof(*o->covers));
 		if (r == 0)
-			o->covers[o->cover_count++] = (struct cover){ o->log.session, record->number };
+			o->covers[o->cover_count++] = (struct cover){ o->log.session, record->sequence };
 		return r;
-	case OXIRS_BEGIN:
-		return begin(t, record->number);
-	case OXIRS_COMMIT:
-		return end(t, record->number, &ordinal) ? set_committed(o, ordinal) : 0;
-	case OXIRS_ABORT:
-		end(t, record->number, &ordinal);
+	case WAL_RECORD_BEGIN:
+		return begin(t, record->transaction);
+	case WAL_RECORD_COMMIT:
+		return end(t, record->transaction, &ordinal) ? set_committed(o, ordinal) : 0;
+	case WAL_RECORD_ABORT:
+		end(t, record->transaction, &ordinal);
 		return 0;
 	default:
 		return 0;
@@ -145,7 +147,7 @@ static int note_record(struct oxirs *o, struct transactions *t, const struct oxi
 static int read_ahead(struct oxirs *o, struct wal_error *err)
 {
 	struct transactions t = { 0 };
-	struct oxirs_record record;
+	struct wal_record record;
 	struct item item;
 	int r = 0;
 
@@ -174,38 +176,40 @@ static bool is_covered(struct oxirs *o, uint64_t number)
 }
 
 /* 1: the record belongs to a transaction that was not committed. */
-static int is_void(struct oxirs *o, const struct oxirs_record *record)
+static int is_void(struct oxirs *o, const struct wal_record *record)
 {
 	struct transactions *t = &o->transactions;
 	uint64_t ordinal;
 
 	enter_session(t, o->log.session);
-	if (record->kind == OXIRS_BEGIN) {
+	if (record->type == WAL_RECORD_BEGIN) {
 		ordinal = t->begun;
-		return begin(t, record->number) < 0 ? -ENOMEM : !is_committed(o, ordinal);
+		return begin(t, record->transaction) < 0 ? -ENOMEM : !is_committed(o, ordinal);
 	}
-	if (record->kind == OXIRS_COMMIT || record->kind == OXIRS_ABORT)
-		return end(t, record->number, &ordinal) && !is_committed(o, ordinal);
+	if (record->type == WAL_RECORD_COMMIT || record->type == WAL_RECORD_ABORT)
+		return end(t, record->transaction, &ordinal) && !is_committed(o, ordinal);
 	return t->count && !is_committed(o, t->open[t->count - 1].ordinal);
 }
 
-static int judge(struct oxirs *o, const struct oxirs_record *record, struct item *item, struct wal_error *err)
+static int judge(struct oxirs *o, const struct wal_record *record, struct item *item, struct wal_error *err)
 {
 	int is_left_out = o->options.apply_transactions ? is_void(o, record) : 0;
 
 	if (is_left_out < 0)
 		return source_fail(err, is_left_out, "out of memory");
 	if (is_left_out)
-		finding_set(item, FINDING_LEFT_OUT, "a committed transaction", "a %s of one that was not", item->type);
+		finding_set(item, FINDING_LEFT_OUT, "a committed transaction", "a record of type %s of one that was not", item->type);
 	else if (o->options.apply_checkpoints && is_covered(o, item->sequence))
-		finding_set(item, FINDING_LEFT_OUT, "a record behind its session's checkpoint", "a %s that it covers", item->type);
+		finding_set(item, FINDING_LEFT_OUT, "a record behind its session's checkpoint", "a record of type %s that it covers", item->type);
+	else if (o->options.drop_checkpoints && record->type == WAL_RECORD_CHECKPOINT)
+		finding_set(item, FINDING_LEFT_OUT, "no checkpoints", "one");
 	return 0;
 }
 
 static int oxirs_next(struct source *source, struct item *ret, struct wal_error *err)
 {
 	struct oxirs *o = (struct oxirs *)source;
-	struct oxirs_record record;
+	struct wal_record record;
 	int r = oxirs_log_next(&o->log, ret, &record, err);
 
 	source->done = o->log.done;

@@ -19,10 +19,10 @@ struct look {
 	uint64_t number;
 	uint32_t length;
 	bool whole; /* a record, all of it */
-	struct oxirs_record record;
+	struct wal_record record; /* if it is whole */
 	size_t used;	   /* bytes that the record takes, if it is one with or without bytes behind it */
-	const uint8_t *data; /* valid until the next look */
-	char why[96];
+	const uint8_t *data; /* it and the record are valid until the next look */
+	char why[160];
 };
 
 static uint64_t get_le(const uint8_t *p, size_t size)
@@ -61,12 +61,41 @@ static void advance(struct oxirs_log *log, uint64_t bytes)
 
 /* ---- Looking ---- */
 
+/* Applications' records are none of the original's. */
+static bool is_foreign(const struct wal_record *record)
+{
+	if (record->type == WAL_RECORD_OPAQUE)
+		return true;
+	for (size_t i = 0; record->type == WAL_RECORD_BATCH && i < record->record_count; i++) {
+		if (is_foreign(&record->records[i]))
+			return true;
+	}
+	return false;
+}
+
+static int decode(struct oxirs_log *log, enum wal_record_encoding encoding, size_t length, struct look *ret, struct wal_error *err)
+{
+	struct wal_error detail = { 0 };
+	int r = wal_record_decode(ret->data, length, encoding, &log->record, &ret->record, &detail);
+
+	ret->whole = r == 0 && !is_foreign(&ret->record);
+	ret->used = ret->whole ? length : 0;
+	if (ret->whole)
+		return 0;
+	if (r < 0 && r != -EBADMSG)
+		return source_fail(err, r, "reading '%s' at offset %llu: a record of %zu bytes: %s", log->input.name, (unsigned long long)log->offset, length, wal_strerror(r));
+	snprintf(ret->why, sizeof(ret->why), "no record in %zu bytes: %.120s", length, r == 0 ? "of another type" : detail.message);
+	/* where it failed may be where it is over */
+	if (r == -EBADMSG && detail.offset && detail.offset < length && wal_record_decode(ret->data, (size_t)detail.offset, encoding, &log->record, &ret->record, NULL) == 0 &&
+	    !is_foreign(&ret->record))
+		ret->used = (size_t)detail.offset;
+	return 0;
+}
+
 /* With `length_max` the length that is written there does not matter. */
-static int look_at(struct oxirs_log *log, uint64_t offset, enum oxirs_encoding encoding, size_t length_max, struct look *ret, struct wal_error *err)
+static int look_at(struct oxirs_log *log, uint64_t offset, enum wal_record_encoding encoding, size_t length_max, struct look *ret, struct wal_error *err)
 {
 	uint64_t rest = bytes_left(log, offset);
-	struct oxirs_sink *sink = encoding == OXIRS_FIXED ? &log->standard : NULL;
-	const char *fault;
 	const uint8_t *p;
 	int r;
 
@@ -82,7 +111,7 @@ static int look_at(struct oxirs_log *log, uint64_t offset, enum oxirs_encoding e
 	ret->number = get_le(p, 8);
 	ret->length = (uint32_t)get_le(p + 8, 4);
 	size_t length = length_max ? (size_t)(rest < length_max ? rest : length_max) : ret->length;
-	if (length > OXIRS_LENGTH_MAX) {
+	if (length > WAL_RECORD_SIZE_MAX) {
 		snprintf(ret->why, sizeof(ret->why), "a length of %u bytes, more than 100000000", ret->length);
 		return 0;
 	}
@@ -94,12 +123,7 @@ static int look_at(struct oxirs_log *log, uint64_t offset, enum oxirs_encoding e
 	if (r < 0)
 		return r;
 	ret->data = p + OXIRS_RECORD_HEADER_BYTES;
-	log->standard.size = 0;
-	fault = oxirs_decode(encoding, ret->data, length, &ret->record, &ret->used, sink);
-	ret->whole = !fault;
-	if (fault)
-		snprintf(ret->why, sizeof(ret->why), "no record in %zu bytes: %s", length, fault);
-	return 0;
+	return decode(log, encoding, length, ret, err);
 }
 
 /* Whether a log may go on at `offset` behind the record `number`: 1 or 0. */
@@ -133,7 +157,7 @@ static int tell_encoding(struct oxirs_log *log, struct wal_error *err)
 	uint64_t offset = OXIRS_FILE_HEADER_BYTES;
 
 	log->known = false;
-	log->encoding = OXIRS_STANDARD;
+	log->encoding = WAL_RECORD_VARINT;
 	for (unsigned i = 0; i < PROBE_RECORDS && bytes_left(log, offset) >= OXIRS_RECORD_HEADER_BYTES; i++) {
 		struct look standard, fixed;
 		const uint8_t *p;
@@ -146,17 +170,17 @@ static int tell_encoding(struct oxirs_log *log, struct wal_error *err)
 			continue;
 		}
 		if (r == 0)
-			r = look_at(log, offset, OXIRS_STANDARD, 0, &standard, err);
+			r = look_at(log, offset, WAL_RECORD_VARINT, 0, &standard, err);
 		if (r == 0)
-			r = look_at(log, offset, OXIRS_FIXED, 0, &fixed, err);
+			r = look_at(log, offset, WAL_RECORD_FIXED, 0, &fixed, err);
 		if (r < 0)
 			return r;
 		if (standard.whole != fixed.whole) {
 			log->known = true;
-			log->encoding = fixed.whole ? OXIRS_FIXED : OXIRS_STANDARD;
+			log->encoding = fixed.whole ? WAL_RECORD_FIXED : WAL_RECORD_VARINT;
 			return 0;
 		}
-		if (fixed.length > OXIRS_LENGTH_MAX || fixed.length > bytes_left(log, offset) - OXIRS_RECORD_HEADER_BYTES)
+		if (fixed.length > WAL_RECORD_SIZE_MAX || fixed.length > bytes_left(log, offset) - OXIRS_RECORD_HEADER_BYTES)
 			break;
 		offset += OXIRS_RECORD_HEADER_BYTES + fixed.length;
 	}
@@ -363,7 +387,7 @@ static bool is_torn(const struct oxirs_log *log, const struct look *look)
 {
 	if (bytes_left(log, log->offset) < OXIRS_RECORD_HEADER_BYTES)
 		return true;
-	return !look->data && look->length <= OXIRS_LENGTH_MAX && (log->any ? look->number > log->last && look->number - log->last <= NUMBERS_AHEAD : look->number <= NUMBERS_AHEAD);
+	return !look->data && look->length <= WAL_RECORD_SIZE_MAX && (log->any ? look->number > log->last && look->number - log->last <= NUMBERS_AHEAD : look->number <= NUMBERS_AHEAD);
 }
 
 static void tell_torn(struct oxirs_log *log, const char *why, struct item *item)
@@ -454,27 +478,34 @@ static int judge_bad(struct oxirs_log *log, const struct look *look, struct item
 
 /* ---- Records ---- */
 
-static int64_t entry_time(const struct oxirs_log *log, const struct oxirs_record *record)
+static int64_t entry_time(const struct oxirs_log *log, const struct wal_record *record)
 {
 	if (!record->time || record->time > (uint64_t)log->now_ns / 1000000000)
 		return log->input.mtime_ns;
 	return (int64_t)record->time * 1000000000;
 }
 
-static void give_record(struct oxirs_log *log, const struct look *look, struct item *item)
+static int give_record(struct oxirs_log *log, const struct look *look, struct item *item, struct wal_error *err)
 {
+	if (log->encoding == WAL_RECORD_FIXED) {
+		int r = wal_record_encode(&look->record, &log->standard, err);
+
+		if (r < 0)
+			return r;
+	}
 	place(log, item, OXIRS_RECORD_HEADER_BYTES + look->used);
 	item->kind = ITEM_ENTRY;
 	item->has_sequence = true;
 	item->sequence = look->number;
-	item->data = log->encoding == OXIRS_FIXED ? log->standard.data : look->data;
-	item->size = log->encoding == OXIRS_FIXED ? log->standard.size : look->used;
+	item->data = log->encoding == WAL_RECORD_FIXED ? log->standard.data : look->data;
+	item->size = log->encoding == WAL_RECORD_FIXED ? log->standard.size : look->used;
 	item->time_ns = entry_time(log, &look->record);
-	item->type = oxirs_kind_names[look->record.kind];
+	item->type = wal_record_type_name(look->record.type);
 	advance(log, OXIRS_RECORD_HEADER_BYTES + look->used);
+	return 0;
 }
 
-static int give_or_judge(struct oxirs_log *log, struct item *item, struct oxirs_record *ret_record, struct wal_error *err)
+static int give_or_judge(struct oxirs_log *log, struct item *item, struct wal_record *ret_record, struct wal_error *err)
 {
 	struct look look;
 	int r = look_at(log, log->offset, log->encoding, log->mended, &look, err);
@@ -488,8 +519,7 @@ static int give_or_judge(struct oxirs_log *log, struct item *item, struct oxirs_
 	*ret_record = look.record;
 	log->unsure = log->mended && !log->resync;
 	log->mended = 0;
-	give_record(log, &look, item);
-	return 0;
+	return give_record(log, &look, item, err);
 }
 
 /* 1: it was one, and is told of. */
@@ -510,7 +540,7 @@ static int pass_header(struct oxirs_log *log, struct item *item, struct wal_erro
 	return 1;
 }
 
-int oxirs_log_next(struct oxirs_log *log, struct item *ret, struct oxirs_record *ret_record, struct wal_error *err)
+int oxirs_log_next(struct oxirs_log *log, struct item *ret, struct wal_record *ret_record, struct wal_error *err)
 {
 	int r;
 
@@ -537,7 +567,7 @@ int oxirs_log_next(struct oxirs_log *log, struct item *ret, struct oxirs_record 
 
 void oxirs_log_rewind(struct oxirs_log *log)
 {
-	struct oxirs_log begin = { .files = log->files, .resync = log->resync, .now_ns = log->now_ns, .input = log->input, .standard = log->standard };
+	struct oxirs_log begin = { .files = log->files, .resync = log->resync, .now_ns = log->now_ns, .input = log->input, .record = log->record, .standard = log->standard };
 
 	input_close(&begin.input);
 	*log = begin;
@@ -558,5 +588,6 @@ void oxirs_log_release(struct oxirs_log *log)
 {
 	input_release(&log->input);
 	listing_release(&log->files);
-	oxirs_sink_release(&log->standard);
+	wal_buf_release(&log->record);
+	wal_buf_release(&log->standard);
 }

@@ -3,30 +3,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 const char *const finding_names[FINDING_KINDS] = {
 	[FINDING_LEFT_OUT] = "left out", [FINDING_NOTE] = "note", [FINDING_DUPLICATE] = "duplicate", [FINDING_RESTART] = "restart",
 	[FINDING_ORDER] = "order",	 [FINDING_GAP] = "gap",	  [FINDING_TORN] = "torn",	     [FINDING_DAMAGE] = "damage",
 };
-
-static const struct source_format formats[] = {
-	{ .name = "walogs", .open = walogs_open },
-	{ .name = "oxirs", .open = oxirs_open, .remark = "its records have no checksums: a changed byte that still makes a record is not noticed" },
-	{ .name = "ironwal", .open = ironwal_open, .has_streams = true },
-	{ .name = "files", .open = files_open },
-	{ .name = "lines", .open = lines_open, .from_stdin = true },
-	{ .name = "tar", .open = tar_open, .from_stdin = true },
-};
-
-const struct source_format *source_format_find(const char *name)
-{
-	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-		if (!strcmp(formats[i].name, name))
-			return &formats[i];
-	}
-	return NULL;
-}
 
 void finding_set(struct item *item, enum finding_kind kind, const char *expected, const char *found, ...)
 {

@@ -75,14 +75,12 @@ struct source_options {
 	bool recursive;		 /* files */
 	bool keep_duplicates;	 /* walogs */
 	bool apply_checkpoints;	 /* oxirs: leave out what a checkpoint of its session covers */
+	bool drop_checkpoints;	 /* oxirs: leave out checkpoints themselves */
 	bool apply_transactions; /* oxirs: leave out what was aborted or never committed */
 	bool resync;		 /* oxirs: where a length is wrong, look for records behind it */
 	const char *stream;	 /* ironwal: only this one; NULL: all */
 	const char *spool;	 /* the directory for unlinked files */
 	int64_t now_ns;
-	/* of the engine's, where a source is read by it */
-	void (*log)(void *log_arg, enum wal_log_level level, const char *message);
-	void *log_arg;
 };
 
 struct source;

@@ -22,7 +22,7 @@ struct look {
 	struct wal_record record; /* if it is whole */
 	size_t used;	   /* bytes that the record takes, if it is one with or without bytes behind it */
 	const uint8_t *data; /* it and the record are valid until the next look */
-	char why[160];
+	char why[192];
 };
 
 static uint64_t get_le(const uint8_t *p, size_t size)
@@ -84,7 +84,7 @@ static int decode(struct oxirs_log *log, enum wal_record_encoding encoding, size
 		return 0;
 	if (r < 0 && r != -EBADMSG)
 		return source_fail(err, r, "reading '%s' at offset %llu: a record of %zu bytes: %s", log->input.name, (unsigned long long)log->offset, length, wal_strerror(r));
-	snprintf(ret->why, sizeof(ret->why), "no record in %zu bytes: %.120s", length, r == 0 ? "of another type" : detail.message);
+	snprintf(ret->why, sizeof(ret->why), "no record in %zu bytes: %.140s", length, r == 0 ? "of another type" : detail.message);
 	/* where it failed may be where it is over */
 	if (r == -EBADMSG && detail.offset && detail.offset < length && wal_record_decode(ret->data, (size_t)detail.offset, encoding, &log->record, &ret->record, NULL) == 0 &&
 	    !is_foreign(&ret->record))

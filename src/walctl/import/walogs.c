@@ -34,7 +34,8 @@ struct walogs {
 	bool at_start;	/* no frame of this file has been met */
 	bool placed;	/* the number of the frame at `offset` has been judged */
 	bool any;	/* `last` is set */
-	uint64_t last;	/* the number met last */
+	uint64_t last;	/* the number met last, */
+	uint64_t highest; /* and the highest since the numbers began */
 };
 
 /* A frame, or why there is none. */
@@ -205,15 +206,17 @@ static bool judge_number(struct walogs *w, const struct look *look, struct item 
 		told = true;
 	} else if (first && judge_first(w, lsn, item)) {
 		told = true;
-	} else if (w->any && lsn > expected) {
+	} else if (w->any && lsn > expected && lsn - 1 > w->highest) {
 		finding_set(item, FINDING_GAP, text, "LSN %llu", (unsigned long long)lsn);
-		set_numbers(item, expected, lsn - expected);
+		set_numbers(item, w->highest + 1, lsn - w->highest - 1);
 		item->ends_prefix = first; /* within a segment the original sees nothing wrong */
 		told = true;
 	} else if (w->any && lsn < w->last) {
 		finding_set(item, FINDING_ORDER, text, "LSN %llu", (unsigned long long)lsn);
 		told = true;
 	}
+	if (!w->any || lsn > w->highest || item->finding == FINDING_RESTART)
+		w->highest = lsn;
 	w->last = lsn;
 	w->any = true;
 	return told;
@@ -289,6 +292,7 @@ static void count_lost(struct walogs *w, struct item *item, uint64_t next)
 	if (w->any && next > w->last && next - w->last > 1) {
 		set_numbers(item, w->last + 1, next - w->last - 1);
 		w->last = next - 1;
+		w->highest = w->last > w->highest ? w->last : w->highest;
 	}
 }
 

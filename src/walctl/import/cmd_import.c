@@ -92,8 +92,8 @@ static enum exit_code read_choices(struct import *import, const struct command *
 /* The stream is named after the source if it is not named. */
 static enum exit_code name_stream(struct import *import, const struct command *command)
 {
-	const char *given = command->operand_count > 1 ? command->operands[1] : NULL, *base;
-	char *real;
+	const char *given = command->operand_count > 1 ? command->operands[1] : NULL;
+	char *real = NULL;
 
 	if (import->format->has_streams) {
 		import->options.stream = given;
@@ -101,9 +101,11 @@ static enum exit_code name_stream(struct import *import, const struct command *c
 	}
 	if (!given && !strcmp(import->source_path, "-"))
 		return command_usage(command->verb, "standard input has no name: expected STREAM");
-	real = given ? NULL : realpath(import->source_path, NULL);
-	base = given ? given : real ? strrchr(real, '/') + 1 : import->source_path;
-	import->stream = strdup(base);
+	if (!given)
+		real = realpath(import->source_path, NULL);
+	if (!given && !real)
+		return command_fail(command, -errno, "'%s'", import->source_path);
+	import->stream = strdup(given ? given : strrchr(real, '/') + 1);
 	free(real);
 	if (!import->stream)
 		return command_fail(command, -ENOMEM, "importing");

@@ -466,7 +466,6 @@ static int judge_bad(struct oxirs_log *log, const struct look *look, struct item
 	if (log->mended) {
 		place(log, item, OXIRS_RECORD_HEADER_BYTES);
 		finding_set(item, FINDING_DAMAGE, "the record's length", "%u, but the record takes %zu bytes, and the next one follows it", look->length, log->mended);
-		item->lost = false;
 		return 0;
 	}
 	if (is_torn(log, look)) {

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 
 WALCTL = sys.argv[1]
 ROOT = pathlib.Path(sys.argv[2])
@@ -719,15 +718,16 @@ def main():
     if not FIXTURES.is_dir():
         print(f"# no logs of others in '{FIXTURES}' (see WALFS_FIXTURES): only those kept in tests/data/import are imported")
     add_fixture_cases()
-    directory = tempfile.mkdtemp(prefix="walfs-import.")
+    # memory is as good: what is killed here is a process
+    memory = "/dev/shm" if "TMPDIR" not in os.environ and os.access("/dev/shm", os.W_OK) else None
+    directory = tempfile.mkdtemp(prefix="walfs-import.", dir=memory)
     os.chdir(directory)
     failures = 0
     try:
         for number, (name, function) in enumerate(cases, 1):
-            began = time.monotonic()
             try:
                 function()
-                print(f"ok {number} - {name} # {time.monotonic() - began:.2f} s")
+                print(f"ok {number} - {name}")
             except AssertionError as fault:
                 failures += 1
                 print(f"not ok {number} - {name}\n# " + str(fault).replace("\n", "\n# "))

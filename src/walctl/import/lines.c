@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Each line of a file, or of standard input, is an entry, without its newline; a last line needs none. Its time is the file's, of standard input the present. */
-#include "../lines.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -10,7 +8,7 @@
 #include <unistd.h>
 
 #include "blob.h"
-#include "input.h"
+#include "lines.h"
 #include "source.h"
 
 struct line_source {

@@ -464,7 +464,7 @@ static int judge_bad(struct oxirs_log *log, const struct look *look, struct item
 	if (r < 0)
 		return r;
 	if (log->mended) {
-		place(log, item, OXIRS_RECORD_HEADER_BYTES);
+		place(log, item, 0);
 		finding_set(item, FINDING_DAMAGE, "the record's length", "%u, but the record takes %zu bytes, and the next one follows it", look->length, log->mended);
 		return 0;
 	}

@@ -226,9 +226,11 @@ static void put_summary(const struct import *import, FILE *out)
 	fputs(any ? "\n" : "nothing is wrong with the source\n", out);
 	if (import->format->remark)
 		fprintf(out, "note: %s: %s\n", import->format->name, import->format->remark);
+	if (import->moved_checkpoints)
+		fprintf(out, "note: %" PRIu64 " checkpoints name records by numbers that are not their ids now: see --checkpoints before a journal reads them\n", import->moved_checkpoints);
 	if (import->refused)
 		fputs("nothing was imported: see --policy\n", out);
-	else if (import->cut && import->options.policy != POLICY_SALVAGE)
+	else if (import->ever_cut)
 		fputs("what comes behind the break was not looked at: see --policy\n", out);
 }
 
@@ -253,7 +255,7 @@ static void end_json(struct import *import, bool complete)
 	put_counts(import, json);
 	if (import->format->remark)
 		json_text(json, "remark", import->format->remark);
-	json_bool(json, "complete", complete && !import->refused && !import->cut && !import->lost);
+	json_bool(json, "complete", complete && !import->refused && !import->ever_cut && !import->lost);
 	json_close(json, '}');
 }
 
@@ -267,7 +269,7 @@ static enum exit_code end_report(struct import *import, const struct command *co
 	report_open_line(&json, import->report, "summary");
 	json_raw(&json, "streams", import->streams_text);
 	put_counts(import, &json);
-	json_bool(&json, "complete", complete && !import->refused && !import->cut && !import->lost);
+	json_bool(&json, "complete", complete && !import->refused && !import->ever_cut && !import->lost);
 	report_close_line(&json);
 	/* a report may also go to a pipe */
 	if (fflush(import->report) || ferror(import->report) || (fsync(fileno(import->report)) < 0 && errno != EINVAL && errno != EROFS))

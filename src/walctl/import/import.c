@@ -107,7 +107,6 @@ static int begin_stream(struct import *import, const char *name, const uint64_t 
 		return r;
 	import->in_stream = true;
 	import->cut = false;
-	import->stream_count++;
 	import->begin = import->sink->position;
 	import->appended_before = import->sink->appended;
 	import->present_before = import->sink->present;
@@ -142,9 +141,12 @@ static int take_entry(struct import *import, const struct item *item, struct wal
 	if (import->cut)
 		return 0;
 	r = sink_put(import->sink, item, &id, &present, err);
-	if (r == 0 && import->report)
+	if (r < 0)
+		return r;
+	import->moved_checkpoints += item->type && !strcmp(item->type, "checkpoint") && id != item->sequence;
+	if (import->report)
 		report_entry_line(import->report, import->sink->name, item, id, present);
-	return r;
+	return 0;
 }
 
 /* WAL_END: nothing that comes is wanted. */
@@ -159,7 +161,7 @@ static int take_finding(struct import *import, const struct item *item)
 	bool ends = import->options.policy == POLICY_PREFIX ? item->ends_prefix : import->options.policy == POLICY_STRICT && !import->refused && item->fails_strict;
 	if (!ends)
 		return 0;
-	import->cut = true;
+	import->cut = import->ever_cut = true;
 	return import->format->has_streams ? 0 : WAL_END;
 }
 

@@ -21,7 +21,8 @@ struct import {
 	struct sink *sink;
 	bool dry;
 	bool refused; /* strict: it is not just as it should be, so nothing is imported */
-	bool cut;     /* prefix: what comes is not taken any more, up to the next stream */
+	bool cut;     /* prefix: what comes is not taken any more, up to the next stream, */
+	bool ever_cut; /* and so something was left behind a break */
 	bool lost;    /* something that was there is not */
 	bool in_stream;
 	FILE *report;
@@ -31,7 +32,8 @@ struct import {
 	size_t streams_size;
 	struct progress progress;
 	uint64_t counts[FINDING_KINDS];
-	uint64_t stream_count, checkpoints;
+	uint64_t checkpoints;
+	uint64_t moved_checkpoints; /* records that are checkpoints, and do not have their sequence number as id */
 	/* of the stream that is imported */
 	uint64_t appended_before, present_before, bytes_before, begin;
 };

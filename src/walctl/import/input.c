@@ -72,7 +72,7 @@ int input_get(struct input *input, uint64_t offset, size_t size, const uint8_t *
 	size_t want = size > WINDOW_BYTES ? size : WINDOW_BYTES;
 	int r;
 
-	if (offset >= input->at && offset - input->at <= input->filled && size <= input->filled - (offset - input->at)) {
+	if (input->window && offset >= input->at && offset - input->at <= input->filled && size <= input->filled - (offset - input->at)) {
 		*ret = input->window + (offset - input->at);
 		return 0;
 	}

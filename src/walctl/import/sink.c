@@ -100,29 +100,56 @@ static int compare_large(struct sink *sink, const struct item *item, uint64_t id
 	return r < 0 ? r : r == 0 && done == item->size;
 }
 
-static int compare(struct sink *sink, const struct item *item, uint64_t id, struct wal_error *err)
+/* The entry of that id, read with those behind it: *ret is valid until the next call; NULL: a large one. As wal_stream_get_batch(). */
+static int look_up(struct sink *sink, uint64_t id, const struct wal_entry **ret)
 {
 	struct wal_entry_info info;
-	int r = wal_stream_lookup(sink->stream, id, &info);
+	int r;
 
-	if (r == WAL_PRUNED)
-		return 0; /* it was there, and has been let go since */
-	if (r == -EBADMSG)
-		return differs(sink, item, id, "is damaged, unlike", err);
-	if (r == 0 && info.size != item->size)
-		return differs(sink, item, id, "has another size than", err);
-	if (r == 0 && info.size > SINK_WAVE_BYTES) {
-		r = compare_large(sink, item, id);
-	} else if (r == 0) {
-		r = wal_stream_get(sink->stream, id, &sink->buf);
-		if (r == 0)
-			r = !item->size || !memcmp(sink->buf.data, item->data, item->size);
+	*ret = NULL;
+	if (!sink->there_count || id < sink->there[0].id || id - sink->there[0].id >= sink->there_count) {
+		sink->there_count = 0;
+		r = wal_stream_lookup(sink->stream, id, &info);
+		if (r != 0 || info.size > SINK_WAVE_BYTES)
+			return r;
+		r = wal_stream_get_batch(sink->stream, id, SINK_WAVE_COUNT, SINK_WAVE_BYTES, &sink->buf, sink->there, &sink->there_count);
+		if (r != 0)
+			return r;
 	}
-	if (r == -EBADMSG)
-		return differs(sink, item, id, "is damaged, unlike", err);
+	*ret = &sink->there[id - sink->there[0].id];
+	return 0;
+}
+
+/* 1: it has the same bytes; 0: others; otherwise as reading it. */
+static int compare_bytes(struct sink *sink, const struct item *item, uint64_t id)
+{
+	const struct wal_entry *entry;
+	struct wal_entry_info info;
+	int r;
+
+	if (item->size > SINK_WAVE_BYTES) {
+		r = wal_stream_lookup(sink->stream, id, &info);
+		if (r != 0)
+			return r == WAL_PRUNED ? 1 : r;
+		return info.size == item->size ? compare_large(sink, item, id) : 0;
+	}
+	r = look_up(sink, id, &entry);
+	if (r != 0)
+		return r == WAL_PRUNED ? 1 : r; /* it was there, and has been let go since */
+	return entry && entry->size == item->size && (!item->size || !memcmp(entry->data, item->data, item->size));
+}
+
+static int compare(struct sink *sink, const struct item *item, uint64_t id, struct wal_error *err)
+{
+	int r = compare_bytes(sink, item, id);
+
+	if (r == 1)
+		return 0;
 	if (r == 0)
 		return differs(sink, item, id, "has other bytes than", err);
-	return r == 1 ? 0 : fail(sink, r < 0 ? r : -EIO, err, "reading an entry");
+	if (r == -EBADMSG)
+		return differs(sink, item, id, "is damaged, unlike", err);
+	return fail(sink, r < 0 ? r : -EIO, err, "reading an entry");
 }
 
 /* ---- What is appended ---- */
@@ -240,6 +267,7 @@ void sink_leave(struct sink *sink)
 	sink->stream = NULL;
 	sink->name = NULL;
 	sink->left_free_to = 0;
+	sink->there_count = 0;
 }
 
 void sink_release(struct sink *sink)

@@ -26,7 +26,10 @@ struct sink {
 	uint64_t appended;	    /* entries, in all streams, */
 	uint64_t present;	    /* and such as were there already */
 	uint64_t bytes;		    /* of both */
+	/* entries that are there, read ahead */
 	struct wal_buf buf;
+	struct wal_entry there[SINK_WAVE_COUNT];
+	size_t there_count;
 	/* entries that are not yet appended */
 	struct wal_entry wave[SINK_WAVE_COUNT];
 	size_t wave_count, wave_bytes;

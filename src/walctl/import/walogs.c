@@ -19,7 +19,8 @@
 
 /* Looking for frames behind damage, each place that may be one is checked. What that may cost at most, so that no file can make it endless. */
 #define SEARCH_BYTES_MIN ((uint64_t)1 << 30)
-enum { SEARCH_FACTOR = 16 };
+#define FIRST_NUMBER_MAX ((uint64_t)1 << 40)
+enum { SEARCH_FACTOR = 16, NEAR_NUMBERS = 1024 };
 
 struct walogs {
 	struct source source;
@@ -101,11 +102,20 @@ static int look_at(struct input *input, uint64_t offset, struct look *ret, struc
 	return 0;
 }
 
-/* The next place from `offset` on where a frame is whole; input->size if there is none, or the search was given up (*ret_given_up). */
+/* Whether a number may follow the last one, `bytes` behind it. */
+static bool is_near(const struct walogs *w, uint64_t lsn, uint64_t bytes)
+{
+	return w->any ? lsn > w->last && lsn - w->last - 1 <= bytes / WALOGS_HEADER_BYTES + NEAR_NUMBERS : lsn <= FIRST_NUMBER_MAX;
+}
+
+/*
+ * The next place from `offset` on where a frame is whole; input->size if there is none, or not all were tried (*ret_given_up): of places with a number that may follow, and of others, as many are tried as a
+ * budget for each allows.
+ */
 static int find_frame(struct walogs *w, uint64_t offset, uint64_t *ret_offset, bool *ret_given_up, struct look *ret, struct wal_error *err)
 {
 	struct input *input = &w->input;
-	uint64_t budget = SEARCH_FACTOR * input->size > SEARCH_BYTES_MIN ? SEARCH_FACTOR * input->size : SEARCH_BYTES_MIN;
+	uint64_t begin = offset, budget = SEARCH_FACTOR * input->size > SEARCH_BYTES_MIN ? SEARCH_FACTOR * input->size : SEARCH_BYTES_MIN, budgets[2] = { budget, budget };
 
 	*ret_given_up = false;
 	for (; input->size - offset >= WALOGS_HEADER_BYTES; offset++) {
@@ -118,16 +128,18 @@ static int find_frame(struct walogs *w, uint64_t offset, uint64_t *ret_offset, b
 		/* 2^56 numbers are never given out: of bytes that are no frame one in 65536 gets further */
 		if (ret->header.size > WALOGS_DATA_MAX || ret->header.size > input->size - offset - WALOGS_HEADER_BYTES || ret->header.lsn >> 56)
 			continue;
-		if (budget < ret->header.size) {
+		bool near = is_near(w, ret->header.lsn, offset - begin);
+		if (budgets[near] < ret->header.size) {
 			*ret_given_up = true;
-			break;
+			continue;
 		}
-		budget -= ret->header.size;
+		budgets[near] -= ret->header.size;
 		r = look_at(input, offset, ret, err);
 		if (r < 0)
 			return r;
 		if (ret->valid) {
 			*ret_offset = offset;
+			*ret_given_up = false;
 			return 0;
 		}
 	}
@@ -310,7 +322,7 @@ static int step_over(struct walogs *w, const struct look *bad, struct item *item
 		finding_set(item, FINDING_DAMAGE, "a frame", "%s; intact frames behind it, from offset %llu on", bad->why, (unsigned long long)end);
 		count_lost(w, item, next.header.lsn);
 	} else if (given_up) {
-		finding_set(item, FINDING_DAMAGE, "a frame", "%s; the search for frames behind it was given up", bad->why);
+		finding_set(item, FINDING_DAMAGE, "a frame", "%s; not every place behind it was tried for a frame", bad->why);
 	} else if (in_last) {
 		finding_set(item, FINDING_TORN, "a frame", "%s", bad->why);
 	} else {

@@ -17,7 +17,7 @@ static size_t parse_hex(const char *hex, uint8_t bytes[BYTES_MAX])
 	size_t size = 0;
 
 	while (*hex) {
-		unsigned byte;
+		unsigned byte = 0;
 
 		if (*hex == ' ' || *hex == '|') {
 			hex++;

@@ -157,7 +157,7 @@ struct wal_journal_options {
 
 /*
  * Opens stream `name` as a journal, and makes it if there is none and the store is not read-only. `opts` may be NULL. *ret_journal belongs to the caller, who ends it with wal_journal_close(), before the store.
- * Finds the last checkpoint from the end backwards: one lookup for each entry behind it, and a read for those of at most 19 bytes; without any checkpoint that is for every retained entry (about a
+ * Finds the last checkpoint from the end backwards: one lookup for each entry behind it, and a read for those of at most 23 bytes; without any checkpoint that is for every retained entry (about a
  * second for a million).
  * As wal_stream_open(); and what appending returns, if there is a first entry, or an abort, to write. Damage there is no failure: see wal_journal_replay().
  */
@@ -269,7 +269,7 @@ struct wal_replay {
 	uint64_t until_time;	 /* records whose own time in seconds is up to this one; a transaction has that of its commit. As these need not ascend, those behind a later one are looked at too */
 };
 
-/* Filled whenever it returns 0, and as far as it got when something was wrong or the callback ended it. */
+/* Filled when it returns 0, and as far as it got when something was wrong or the callback ended it. */
 struct wal_replay_result {
 	uint64_t after;	       /* the checkpoint that counts covers up to here; 0: none */
 	uint64_t first;	       /* the first entry looked at */

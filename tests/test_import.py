@@ -404,6 +404,8 @@ def both_encodings_become_the_standard_one():
         done = Imported("oxirs", write_log("log", {"wal-1.log": HEADER + records([record(form, **r) for r in SAMPLE])}), "--policy=strict", code=0)
         equal(done.data(), standard, "records")
         equal([m["type"] for m in done.mapped], ["insert", "insert", "update", "delete", "batch", "checkpoint", "begin", "commit", "abort"], "types")
+        shown = [json.loads(line) for line in run("cat", "--journal", done.store, "s").stdout.splitlines()]
+        equal([r["type"] for r in shown], [m["type"] for m in done.mapped], "records as a journal has them")
         equal([m["time_ns"] for m in done.mapped[:8]], [(1700000000 + i) * 10**9 for i in range(8)], "times")
     each = {"wal-1.log": HEADER + records([record(Fixed, **r) for r in SAMPLE]), "wal-2.log": HEADER + records(standard, len(SAMPLE))}
     equal(Imported("oxirs", write_log("log", each), code=0).data(), standard + standard, "a file of each")

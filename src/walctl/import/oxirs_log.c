@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "oxirs_log.h"
+#include "oxirs_numbers.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -45,11 +44,6 @@ static bool is_log_name(const char *name, uint64_t *ret_number)
 static uint64_t bytes_left(const struct oxirs_log *log, uint64_t offset)
 {
 	return log->input.size - offset;
-}
-
-static void place(const struct oxirs_log *log, struct item *item, uint64_t bytes)
-{
-	*item = (struct item){ .file = log->files.files[log->index].name, .offset = log->offset, .bytes = bytes };
 }
 
 static void advance(struct oxirs_log *log, uint64_t bytes)
@@ -187,91 +181,6 @@ static int tell_encoding(struct oxirs_log *log, struct wal_error *err)
 	return 0;
 }
 
-/* ---- Numbers ---- */
-
-static void tell_missing(struct oxirs_log *log, struct item *item)
-{
-	struct oxirs_missing gap = log->missing[0];
-
-	log->missing_count--;
-	memmove(log->missing, log->missing + 1, log->missing_count * sizeof(log->missing[0]));
-	*item = (struct item){ .file = log->files.files[gap.file].name, .offset = gap.offset, .has_sequence = true, .sequence = gap.first };
-	finding_set(item, FINDING_GAP, "all sequence numbers", "none from %llu to %llu", (unsigned long long)gap.first, (unsigned long long)(gap.first + gap.count - 1));
-	item->count = gap.count;
-	item->ends_prefix = false; /* records behind it may have come already */
-}
-
-/* True: it was missing until now. */
-static bool take_missing(struct oxirs_log *log, uint64_t number)
-{
-	for (size_t i = 0; i < log->missing_count; i++) {
-		struct oxirs_missing *gap = &log->missing[i];
-		uint64_t before = number - gap->first, behind;
-
-		if (number < gap->first || before >= gap->count)
-			continue;
-		behind = gap->count - before - 1;
-		if (before && behind && log->missing_count < OXIRS_MISSING_MAX) {
-			memmove(gap + 1, gap, (log->missing_count - i) * sizeof(*gap));
-			log->missing_count++;
-			gap[1].first = number + 1;
-			gap[1].count = behind;
-			gap->count = before;
-		} else if (behind) {
-			gap->first = number + 1;
-			gap->count = behind;
-		} else if (before) {
-			gap->count = before;
-		} else {
-			log->missing_count--;
-			memmove(gap, gap + 1, (log->missing_count - i) * sizeof(*gap));
-		}
-		return true;
-	}
-	return false;
-}
-
-/* True: there is something to tell before the record comes. */
-static bool judge_number(struct oxirs_log *log, uint64_t number, struct item *item)
-{
-	bool may_restart = log->may_restart;
-
-	if (log->any && may_restart && number <= log->last && log->missing_count) {
-		tell_missing(log, item);
-		return true;
-	}
-	log->judged = true;
-	log->may_restart = false;
-	place(log, item, 0);
-	item->has_sequence = true;
-	item->sequence = number;
-	if (!log->any || (number > log->last && number - log->last == 1)) {
-		log->any = true;
-		log->last = number;
-		return false;
-	}
-	if (number > log->last) {
-		bool full = log->missing_count == OXIRS_MISSING_MAX;
-
-		if (full)
-			tell_missing(log, item);
-		log->missing[log->missing_count++] = (struct oxirs_missing){ log->last + 1, number - log->last - 1, log->index, log->offset };
-		log->last = number;
-		return full;
-	}
-	if (may_restart) {
-		finding_set(item, FINDING_RESTART, "a higher sequence number", "%llu behind %llu: another session", (unsigned long long)number, (unsigned long long)log->last);
-		log->session++;
-		log->last = number;
-		return true;
-	}
-	if (take_missing(log, number))
-		return false;
-	finding_set(item, FINDING_ORDER, "a higher sequence number", "%llu, which was there already or is too late", (unsigned long long)number);
-	item->fails_strict = false; /* the original has them where several threads write */
-	return true;
-}
-
 /* ---- Files ---- */
 
 static void end_file(struct oxirs_log *log)
@@ -288,7 +197,7 @@ static bool judge_file(struct oxirs_log *log, const uint8_t *header, struct item
 {
 	uint64_t size = log->input.size, have = size < sizeof(file_magic) ? size : sizeof(file_magic);
 
-	place(log, item, size);
+	oxirs_place(log, item, size);
 	if (!size) {
 		finding_set(item, FINDING_NOTE, "a log", "a file of no bytes: its session ended before it wrote any");
 	} else if (size < OXIRS_FILE_HEADER_BYTES && !memcmp(header, file_magic, have)) {
@@ -312,7 +221,7 @@ static int open_next(struct oxirs_log *log, struct item *item, bool *ret_told, s
 
 	*ret_told = log->index == log->files.count && log->missing_count;
 	if (*ret_told)
-		tell_missing(log, item);
+		oxirs_tell_missing(log, item);
 	if (log->index == log->files.count)
 		return *ret_told ? 0 : WAL_END;
 	r = input_open(&log->input, log->files.dir_fd, log->files.files[log->index].name, err);
@@ -373,7 +282,7 @@ static int tell_lost(struct oxirs_log *log, const char *why, struct item *item, 
 
 	if (r < 0)
 		return r;
-	place(log, item, end - log->offset);
+	oxirs_place(log, item, end - log->offset);
 	if (end < log->input.size)
 		finding_set(item, FINDING_DAMAGE, "a record", "%s; records again from offset %llu on", why, (unsigned long long)end);
 	else
@@ -392,7 +301,7 @@ static bool is_torn(const struct oxirs_log *log, const struct look *look)
 
 static void tell_torn(struct oxirs_log *log, const char *why, struct item *item)
 {
-	place(log, item, bytes_left(log, log->offset));
+	oxirs_place(log, item, bytes_left(log, log->offset));
 	finding_set(item, FINDING_TORN, "a record", "%s", why);
 	item->ends_prefix = log->index + 1 < log->files.count;
 	advance(log, bytes_left(log, log->offset));
@@ -431,9 +340,9 @@ static void tell_undecodable(struct oxirs_log *log, const struct look *look, str
 {
 	uint64_t size = OXIRS_RECORD_HEADER_BYTES + (uint64_t)look->length;
 
-	if (!log->judged && judge_number(log, look->number, item))
+	if (!log->judged && oxirs_judge_number(log, look->number, item))
 		return;
-	place(log, item, size);
+	oxirs_place(log, item, size);
 	item->has_sequence = true;
 	item->sequence = look->number;
 	finding_set(item, FINDING_DAMAGE, "a record", "%s", look->why);
@@ -464,7 +373,7 @@ static int judge_bad(struct oxirs_log *log, const struct look *look, struct item
 	if (r < 0)
 		return r;
 	if (log->mended) {
-		place(log, item, 0);
+		oxirs_place(log, item, 0);
 		finding_set(item, FINDING_DAMAGE, "the record's length", "%u, but the record takes %zu bytes, and the next one follows it", look->length, log->mended);
 		return 0;
 	}
@@ -492,7 +401,7 @@ static int give_record(struct oxirs_log *log, const struct look *look, struct it
 		if (r < 0)
 			return r;
 	}
-	place(log, item, OXIRS_RECORD_HEADER_BYTES + look->used);
+	oxirs_place(log, item, OXIRS_RECORD_HEADER_BYTES + look->used);
 	item->kind = ITEM_ENTRY;
 	item->has_sequence = true;
 	item->sequence = look->number;
@@ -513,7 +422,7 @@ static int give_or_judge(struct oxirs_log *log, struct item *item, struct wal_re
 		return r;
 	if (!look.whole)
 		return judge_bad(log, &look, item, err);
-	if (!log->judged && judge_number(log, look.number, item))
+	if (!log->judged && oxirs_judge_number(log, look.number, item))
 		return 0;
 	*ret_record = look.record;
 	log->unsure = log->mended && !log->resync;
@@ -532,7 +441,7 @@ static int pass_header(struct oxirs_log *log, struct item *item, struct wal_erro
 	r = input_get(&log->input, log->offset, OXIRS_FILE_HEADER_BYTES, &header, err);
 	if (r < 0 || memcmp(header, file_magic, sizeof(file_magic)))
 		return r;
-	place(log, item, OXIRS_FILE_HEADER_BYTES);
+	oxirs_place(log, item, OXIRS_FILE_HEADER_BYTES);
 	finding_set(item, FINDING_NOTE, "a record", "a second header: the log was opened again within the second");
 	advance(log, OXIRS_FILE_HEADER_BYTES);
 	log->may_restart = true;

@@ -58,6 +58,9 @@ void json_sized(struct json *json, const char *name, size_t name_size, const cha
  */
 void json_float(struct json *json, float value);
 
+/* An array whose elements, with the commas between them, were put together elsewhere. */
+void json_raw(struct json *json, const char *name, const char *elements);
+
 /* Any bytes, in hexadecimal. */
 void json_hex(struct json *json, const char *name, const void *bytes, size_t size);
 

@@ -358,11 +358,10 @@ int wal_store_close(struct wal_store *store)
 	/* Ends what was submitted and not yet called back. */
 	workers_free(store->engine.workers);
 	store->engine.workers = NULL;
-	int first_error = finish_all(store);
-	int result = ckptlog_close(store->checkpoints);
+	int result = finish_all(store), closed = ckptlog_close(store->checkpoints);
 	store->checkpoints = NULL;
 	store_free(store);
-	return first_error < 0 ? first_error : result;
+	return result < 0 ? result : closed;
 }
 
 /* ---- The whole ---- */

@@ -16,9 +16,6 @@
 
 enum { ROUNDS_MAX = 32 }; /* groups that one thread writes on behalf of others */
 
-/* Ids do not wrap: appends end where the next group could. Only a segment's forged name leads there. */
-#define NEXT_ID_MAX (UINT64_MAX - ((uint64_t)GROUP_OPS_MAX << 32))
-
 /* ---- Preparing ---- */
 
 static uint64_t raw_size_of(const struct wal_op *op)
@@ -154,6 +151,10 @@ static void drain(struct wal_stream *st, bool may_block)
 			pop_unwritten(st, -EOVERFLOW);
 			continue;
 		}
+		if (!stream_may_restore(st, op, 0)) {
+			pop_unwritten(st, -EINVAL);
+			continue;
+		}
 		if (op_is_sync(op)) {
 			op_list_pop(&st->queue);
 			op->internal.end_id = st->next_id;
@@ -248,6 +249,13 @@ static int wait_for(struct wal_stream *st, struct waiting_op *w)
 
 /* ---- Public ---- */
 
+static uint64_t stream_writes(struct wal_stream *st)
+{
+	struct stream_stats *stats = atomic_load_explicit(&st->stats, memory_order_acquire);
+
+	return stats ? stats_get(&stats->writes) : 0;
+}
+
 /* The submitter's part of every append: what needs no lock. */
 static int begin(struct wal_stream *st, struct wal_op *op)
 {
@@ -255,7 +263,7 @@ static int begin(struct wal_stream *st, struct wal_op *op)
 	if (st->engine->env.opts.ro)
 		return op->count > 0 ? -EROFS : 0;
 	/* Where nothing waits for the disk, the clock would cost more than the figure is worth. */
-	if (stream_op_syncs(st, op) || stats_get(&st->stats.writes) % 16 == 0)
+	if (stream_op_syncs(st, op) || stream_writes(st) % 16 == 0)
 		op->internal.begin_ns = stats_clock();
 	int result = prepare(st, op);
 	if (result < 0)
@@ -275,6 +283,35 @@ static void submit(struct wal_stream *st, struct wal_op *op, int result)
 	stream_ref(st); /* until the lock is released: what the op or its draft held may be the last there was */
 	pthread_mutex_lock(&st->lock);
 	enqueue(st, op, false);
+	stream_call_back(st);
+	pthread_mutex_unlock(&st->lock);
+	stream_unref(st);
+}
+
+void stream_submit_restored(struct wal_stream *st, struct wal_op *const *ops, const struct wal_restored *restored, size_t count)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		ops[i]->result = result < 0 ? -EINVAL : begin(st, ops[i]);
+		if (result == 0)
+			result = ops[i]->result;
+		ops[i]->internal.restored = &restored[i];
+		stream_ref(st); /* the op's */
+	}
+	stream_ref(st);
+	pthread_mutex_lock(&st->lock);
+	for (size_t i = 0; i < count; i++) {
+		if (ops[i]->result < 0)
+			op_list_push(&st->done, ops[i]);
+		else
+			op_list_push(&st->queue, ops[i]);
+	}
+	if (st->queue.head && !st->writing) {
+		st->writing = true;
+		drain(st, true);
+	}
+	stream_kick_sync(st);
 	stream_call_back(st);
 	pthread_mutex_unlock(&st->lock);
 	stream_unref(st);

@@ -2,7 +2,7 @@
 /*
  * struct wal_stream, as its own files (stream*.c, and the readers and writers over it) see it.
  *
- * Lock order:	store.lock -> stream.meta_lock | stream.space_lock -> stream.lock -> leaves (segcache, blockcache, workers, segment.map_lock)
+ * Lock order:	store.lock -> stream.meta_lock | stream.space_lock -> stream.lock -> leaves (segcache, blockcache, workers, segment.map_lock, engine.warm)
  *
  * stream.lock		everything that says what the stream is: ids, segments, queues, health. Never held over a system call.
  * stream.space_lock	what of the active segment is allocated and reserved. Held over fallocate, never over a sync.
@@ -34,10 +34,20 @@
 #include "crc32.h"
 #include "frame.h"
 #include "meta.h"
+#include "names.h"
 #include "segcache.h"
 #include "segindex.h"
 #include "stats.h"
 #include "worker.h"
+
+/* Streams that have their buffers: see stream_idle.c. */
+struct warm_streams {
+	pthread_mutex_t lock; /* a leaf, but for stream.lock, which is only tried under it */
+	/* protected by lock */
+	struct wal_stream *head;
+	struct wal_stream **tail;
+	size_t count;
+};
 
 /* What all streams of a store share. */
 struct engine {
@@ -46,7 +56,9 @@ struct engine {
 	struct blockcache *blockcache;
 	struct workers *workers; /* NULL: read-only */
 	atomic_uint_fast64_t next_key;
-	atomic_uint_fast64_t cut_epoch; /* goes up by one at each cut; see checkpoint.c */
+	atomic_uint_fast64_t cut_epoch; /* goes up by one at each cut; see cut.c */
+	struct warm_streams warm;
+	struct stream_stats uncounted; /* where counters go for which there is no memory; never read */
 };
 
 struct op_list {
@@ -65,9 +77,9 @@ struct active_segment {
 struct wal_stream {
 	/* constant */
 	struct engine *engine;
-	char *name;
 	uint64_t key;		 /* in the caches; never used again */
 	struct wal_store *store; /* store.c's */
+	struct wal_stream *next_in_bucket; /* store_streams.c's, protected by store.lock */
 
 	atomic_uint refs;	 /* the store's table, handles, ops under way, drafts, readers */
 
@@ -77,7 +89,7 @@ struct wal_stream {
 	atomic_uint_fast64_t pub_durable;
 	atomic_int_fast64_t pub_mtime;
 
-	struct stream_stats stats;
+	_Atomic(struct stream_stats *) stats; /* NULL: nothing has happened yet */
 
 	pthread_mutex_t lock;
 	pthread_cond_t turn;	/* a token was given back */
@@ -95,7 +107,7 @@ struct wal_stream {
 	bool index_unsure;	     /* segments.idx may not list just `segments`: it is to be written whole */
 	uint64_t born_epoch;	     /* engine.cut_epoch when it was made: no earlier cut has it */
 	uint64_t cut_epoch;	     /* the last epoch that an append or a cut has seen, */
-	uint64_t cut_id;	     /* and next_id when that began; see checkpoint.c */
+	uint64_t cut_id;	     /* and next_id when that began; see cut.c */
 	bool sync_assigned;	     /* someone has been told to sync and will */
 	bool touched;		     /* the files are not as a clean close leaves them */
 	struct op_list queue;
@@ -110,14 +122,16 @@ struct wal_stream {
 	bool deleted;
 	bool quarantined;	     /* it could not be opened: there may be more than next_id tells of */
 	enum wal_health health;
-	char reason[256];
+	char *reason;		     /* see stream_reason() */
 	enum wal_tail_state tail;
 	uint64_t tail_offset;
 	uint64_t tail_bytes;
 	uint64_t reported_segment;   /* the damaged frame that was last logged, */
 	uint64_t reported_offset;    /* + 1, so that 0 is none */
-	struct meta_writer meta;     /* the sidecar's state; meta.block holds its last block as far as it is published */
+	/* The sidecar's state; meta.block holds its last block as far as it is published. The holder of `writing` alone changes it, or whoever holds the lock while nobody has the token. */
+	struct meta_writer meta;
 	uint8_t *meta_work;	     /* the other block buffer: the holder of `writing` works in it; NULL until it does */
+	bool meta_compact;	     /* meta.block has room for what is in it, no more */
 	uint64_t *sums;		     /* payload bytes before each segment, as far as known; see stream_stat.c */
 	size_t sums_count;
 
@@ -136,6 +150,12 @@ struct wal_stream {
 	int meta_fd;		     /* >= 0: the sidecar is in this temporary file, for want of a better place */
 	struct id_array old_meta_fds; /* of segments that were sealed since: whoever had one pinned may still look there */
 	atomic_int_fast64_t meta_flushed_ns; /* when the last block was last written; read without the lock */
+
+	/* protected by engine.warm.lock */
+	bool warm;
+	struct wal_stream *next_warm;
+
+	char name[]; /* constant */
 };
 
 /* ---- stream.c ---- */
@@ -154,7 +174,7 @@ void stream_publish(struct wal_stream *st);
 void stream_end_watches(struct wal_stream *st, int result);
 
 /*
- * Caller holds st->lock, and is about to change next_id: what it is until then belongs to the last cut, if that has not been here yet. See checkpoint.c.
+ * Caller holds st->lock, and is about to change next_id: what it is until then belongs to the last cut, if that has not been here yet. See cut.c.
  */
 static inline void stream_see_cut(struct wal_stream *st)
 {
@@ -174,6 +194,39 @@ bool stream_has_segment(struct wal_stream *st, uint64_t first_id);
 
 /* Pins the active segment: of this moment, unless the caller holds `writing` or `syncing`. No lock held. */
 int stream_pin_active(struct wal_stream *st, struct segment **ret_segment);
+
+/* ---- stream_idle.c ---- */
+
+/* For recovery, when nobody else knows the stream: the sidecar is as `w` has it, whose last block is copied. -ENOMEM. */
+int stream_meta_keep(struct wal_stream *st, const struct meta_writer *w);
+
+/* Caller holds `writing`, and no lock. A writer that goes on from what is published, in a block of its own that has room. -ENOMEM. */
+int stream_meta_begin(struct wal_stream *st, struct meta_writer *ret);
+
+/* Caller holds st->lock and `writing`. What was written since stream_meta_begin() is published. */
+void stream_meta_publish(struct wal_stream *st, const struct meta_writer *w);
+
+/* The stream is about to be freed. */
+void stream_forget_idle(struct wal_stream *st);
+
+void warm_streams_init(struct warm_streams *warm);
+void warm_streams_release(struct warm_streams *warm);
+
+struct stream_stats *stream_stats_new(struct wal_stream *st);
+
+/* Its counters, to add to. Who only looks takes st->stats, and NULL for zeros. */
+static inline struct stream_stats *stream_stats(struct wal_stream *st)
+{
+	struct stream_stats *stats = atomic_load_explicit(&st->stats, memory_order_acquire);
+
+	return stats ? stats : stream_stats_new(st);
+}
+
+/* Caller holds st->lock, or nobody else knows the stream. It is cut to the length that wal_stream_stat() tells. */
+void stream_set_reason(struct wal_stream *st, const char *reason);
+
+/* Why it is not healthy; "" if it is. Caller holds st->lock, or nobody changes it any more. */
+const char *stream_reason(const struct wal_stream *st);
 
 /* ---- stream_recover.c, recover_active.c ---- */
 
@@ -217,6 +270,17 @@ struct wal_payload {
 	uint32_t crc; /* of the payload alone */
 	uint8_t data[];
 };
+
+/* What an op that restores entries asks for. */
+struct wal_restored {
+	uint64_t first_id; /* it is not written with another one */
+	int64_t time_ns;   /* of the first, unless it has to be later */
+	bool *failed;	   /* protected by st->lock: an op before it failed, so neither is this one written */
+};
+
+/* Times that are restored lie between these, so that there is always a later one. */
+#define RESTORED_TIME_MIN INT64_C(1)
+#define RESTORED_TIME_MAX (INT64_MAX / 2)
 
 static inline bool op_is_sync(const struct wal_op *op)
 {
@@ -265,13 +329,24 @@ void stream_call_back(struct wal_stream *st);
 
 enum { GROUP_OPS_MAX = 64 }; /* ops that one write holds */
 
+/* Ids do not wrap: appends end where the next group could. Only a segment's forged name leads there. */
+#define NEXT_ID_MAX (UINT64_MAX - ((uint64_t)GROUP_OPS_MAX << 32))
+
 /* Whether the frame belongs into the next segment, if `bytes` and `entries` come before it into this one. Caller holds st->lock. */
 bool stream_needs_rotation(const struct wal_stream *st, const struct wal_op *op, uint64_t bytes, uint64_t entries);
+
+/* False if the op restores entries and can't any more, with `entries` before it. Caller holds st->lock. */
+bool stream_may_restore(const struct wal_stream *st, const struct wal_op *op, uint64_t entries);
 
 /* Caller holds st->lock, which is released meanwhile, and `writing`; the queue is not empty. Writes what one write can hold. */
 void stream_write_some(struct wal_stream *st);
 
 /* ---- stream_append.c ---- */
+
+/*
+ * Submits the ops together, each to be written as restored[i] of it says. The caller is one that waits for them: rotations are done by it. As after wal_stream_submit() each `done` is called.
+ */
+void stream_submit_restored(struct wal_stream *st, struct wal_op *const *ops, const struct wal_restored *restored, size_t count);
 
 /* The engine's side of wal_draft_submit() and wal_draft_commit(). `entry` is room that lives as long as the draft. */
 void stream_submit_draft(struct wal_stream *st, struct wal_draft *draft, struct wal_op *op, struct iovec *entry);
@@ -345,8 +420,25 @@ uint64_t stream_allocation_step(uint64_t end, uint64_t segment_size);
 /* Caller holds st->lock, which is released meanwhile, and `writing`. See the crash order there. -ENOSPC, -EDQUOT …: the stream goes on in the old segment. */
 int stream_rotate(struct wal_stream *st);
 
+struct stream_skip {
+	bool drops_old;		       /* the stream has no entries: the old segment is not one of it any more */
+	char record[NAME_SEGMENT_MAX]; /* out: the name of the file that tells of the ids */
+};
+
+/* The same, and the stream goes on with `id`, above its next one. A failure leaves it where it was, or stopped. */
+int stream_rotate_skipping(struct wal_stream *st, uint64_t id, struct stream_skip *skip);
+
 /* At the end of a store: everything durable, the file cut to its length, the sidecar complete. No lock held, nothing else under way. */
 int stream_finish(struct wal_stream *st);
+
+/* ---- stream_prune.c ---- */
+
+/* Caller holds st->lock. */
+void stream_take_pruning(struct wal_stream *st);
+void stream_give_pruning(struct wal_stream *st);
+
+/* Removes the files of what is in st->doomed. Caller holds `pruning`, and no lock. */
+int stream_remove_doomed(struct wal_stream *st, uint64_t *ret_removed);
 
 /* ---- stream_read.c ---- */
 

@@ -58,6 +58,10 @@ missing_packages() {
 	command -v restic >/dev/null || echo restic
 	command -v borg >/dev/null || echo borgbackup
 	command -v strace >/dev/null || echo strace
+	command -v git >/dev/null || echo git
+	command -v less >/dev/null || echo less
+	command -v vi >/dev/null || echo vim-tiny
+	PATH=$PATH:/sbin:/usr/sbin command -v rsyslogd >/dev/null || echo rsyslog
 	command -v mount >/dev/null || echo mount
 	command -v shellcheck >/dev/null || echo shellcheck
 	PATH=$PATH:/sbin:/usr/sbin command -v mkfs.ext4 >/dev/null || echo e2fsprogs

@@ -15,6 +15,7 @@
 enum {
 	ITEMS_MAX = 4096,
 	BLOCKS_MAX = 64,
+	RUN_MAX = 128,
 };
 
 struct wal_iter {
@@ -108,21 +109,53 @@ static int advance(struct filling *f)
 	return result < 0 ? result : 0;
 }
 
-/*
- * Hands out the entries of a frame from f->e on, out of its checked raw payload, and moves behind them. -EBADMSG if the lengths there are not those of the
- * sidecar.
- */
+/* Hands out the entry of f->e, out of the frame's raw payload. -EBADMSG if its length there is not that of the sidecar. */
+static inline int take_entry(struct filling *f, const uint8_t *payload, size_t size)
+{
+	uint64_t end = f->e.payload_pos + FRAME_LENGTH_BYTES + f->e.size;
+
+	if (end > size || get_le32(payload + f->e.payload_pos) != f->e.size)
+		return stream_damaged(f->it->stream, f->view.segment, &f->e, "the entry's length", "another");
+	add_item(f->it, &f->e, payload + f->e.payload_pos + FRAME_LENGTH_BYTES);
+	return 0;
+}
+
+/* Hands out those entries of the frame behind f->e that come in a run, and leaves f->e at the last that was handed out. */
+static int take_run(struct filling *f, const uint8_t *payload, size_t size)
+{
+	uint32_t sizes[RUN_MAX];
+	uint64_t max = f->end_id - f->e.id - 1;
+	int result = 0;
+
+	if (max > RUN_MAX)
+		max = RUN_MAX;
+	if (max > ITEMS_MAX - f->it->item_count)
+		max = ITEMS_MAX - f->it->item_count;
+	size_t count = meta_cursor_run(&f->cursor, sizes, (size_t)max);
+	for (size_t i = 0; i < count && result == 0; i++) {
+		f->e.id++;
+		f->e.time_ns++;
+		f->e.index++;
+		f->e.bytes += f->e.size;
+		f->e.payload_pos += FRAME_LENGTH_BYTES + f->e.size;
+		f->e.size = sizes[i];
+		result = take_entry(f, payload, size);
+	}
+	return result;
+}
+
+/* Hands out the entries of a frame from f->e on, out of its checked raw payload, and moves behind them. */
 static int take_entries(struct filling *f, const uint8_t *payload, size_t size)
 {
 	uint64_t frame_offset = f->e.frame_offset;
 
 	while (!f->end && f->e.frame_offset == frame_offset && f->it->item_count < ITEMS_MAX) {
-		uint64_t end = f->e.payload_pos + FRAME_LENGTH_BYTES + f->e.size;
+		int result = take_entry(f, payload, size);
 
-		if (end > size || get_le32(payload + f->e.payload_pos) != f->e.size)
-			return stream_damaged(f->it->stream, f->view.segment, &f->e, "the entry's length", "another");
-		add_item(f->it, &f->e, payload + f->e.payload_pos + FRAME_LENGTH_BYTES);
-		int result = advance(f);
+		if (result == 0 && f->e.index + 1 < f->e.entry_count)
+			result = take_run(f, payload, size);
+		if (result == 0)
+			result = advance(f);
 		if (result < 0)
 			return result;
 	}

@@ -173,13 +173,34 @@ int meta_cursor_seek(struct meta_cursor *c, const struct meta_view *view, enum m
 	return cursor_load(c, block);
 }
 
-static bool take(struct meta_cursor *c, uint64_t *ret)
+/* A number of up to 28 bits at `pos`, of which as many bytes can be read. 0: it is longer. */
+static inline size_t take_short(const uint8_t *pos, uint32_t *ret)
 {
-	if (c->pos < c->end && *c->pos < 0x80) { /* most numbers are short */
-		*ret = *c->pos++;
-		return true;
+	if (pos[0] < 0x80) {
+		*ret = pos[0];
+		return 1;
 	}
-	size_t n = get_varint(c->pos, c->end, ret);
+	if (pos[1] < 0x80) {
+		*ret = (pos[0] & 0x7fu) | (uint32_t)pos[1] << 7;
+		return 2;
+	}
+	if (pos[2] < 0x80) {
+		*ret = (pos[0] & 0x7fu) | (pos[1] & 0x7fu) << 7 | (uint32_t)pos[2] << 14;
+		return 3;
+	}
+	*ret = (pos[0] & 0x7fu) | (pos[1] & 0x7fu) << 7 | (pos[2] & 0x7fu) << 14 | (uint32_t)pos[3] << 21;
+	return pos[3] < 0x80 ? 4 : 0;
+}
+
+static inline bool take(struct meta_cursor *c, uint64_t *ret)
+{
+	uint32_t value;
+	size_t n = c->end - c->pos >= SHORT_MAX ? take_short(c->pos, &value) : 0;
+
+	if (n > 0)
+		*ret = value;
+	else
+		n = get_varint(c->pos, c->end, ret);
 	c->pos += n;
 	return n != 0;
 }
@@ -304,23 +325,35 @@ int meta_cursor_next(struct meta_cursor *c, struct meta_entry *ret)
 	return 0;
 }
 
-/* A number of up to 28 bits at `pos`, of which as many bytes can be read. 0: it is longer. */
-static inline size_t take_short(const uint8_t *pos, uint32_t *ret)
+size_t meta_cursor_run(struct meta_cursor *c, uint32_t *sizes, size_t max)
 {
-	if (pos[0] < 0x80) {
-		*ret = pos[0];
-		return 1;
+	struct meta_pos *at = &c->at;
+	const uint8_t *pos = c->pos;
+	size_t count = 0, left = at->entry_count ? at->entry_count - at->index - 1 : 0;
+	uint64_t bytes = 0, payload_pos = at->payload_pos;
+
+	if (max > left)
+		max = left;
+	while (count < max && c->end - pos >= SHORT_MAX) {
+		uint32_t size;
+		size_t n = take_short(pos, &size);
+
+		if (n == 0 || payload_pos + FRAME_LENGTH_BYTES + size > UINT32_MAX)
+			break;
+		pos += n;
+		bytes += size;
+		payload_pos += FRAME_LENGTH_BYTES + (uint64_t)size;
+		if (sizes)
+			sizes[count] = size;
+		count++;
 	}
-	if (pos[1] < 0x80) {
-		*ret = (pos[0] & 0x7fu) | (uint32_t)pos[1] << 7;
-		return 2;
-	}
-	if (pos[2] < 0x80) {
-		*ret = (pos[0] & 0x7fu) | (pos[1] & 0x7fu) << 7 | (uint32_t)pos[2] << 14;
-		return 3;
-	}
-	*ret = (pos[0] & 0x7fu) | (pos[1] & 0x7fu) << 7 | (pos[2] & 0x7fu) << 14 | (uint32_t)pos[3] << 21;
-	return pos[3] < 0x80 ? 4 : 0;
+	c->pos = pos;
+	at->id += count;
+	at->last_time += (int64_t)count;
+	at->bytes += bytes;
+	at->payload_pos = payload_pos;
+	at->index += (uint32_t)count;
+	return count;
 }
 
 /*
@@ -344,17 +377,8 @@ static void skip_towards(struct meta_cursor *c, uint64_t id)
 		at->bytes += size;
 		at->frame_offset += FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES + (uint64_t)size;
 	}
-	while (at->entry_count > 1 && at->id < id && at->index + 1 < at->entry_count && c->end - c->pos >= SHORT_MAX) {
-		m = take_short(c->pos, &size);
-		if (m == 0 || at->payload_pos + FRAME_LENGTH_BYTES + size > UINT32_MAX)
-			return;
-		c->pos += m;
-		at->id++;
-		at->last_time++;
-		at->bytes += size;
-		at->payload_pos += FRAME_LENGTH_BYTES + (uint64_t)size;
-		at->index++;
-	}
+	if (at->entry_count > 1 && at->id < id)
+		meta_cursor_run(c, NULL, id - at->id < UINT32_MAX ? (size_t)(id - at->id) : UINT32_MAX);
 }
 
 int meta_find(struct meta_cursor *c, const struct meta_view *view, uint64_t id, struct meta_entry *ret)

@@ -148,6 +148,12 @@ int meta_cursor_seek(struct meta_cursor *c, const struct meta_view *view, enum m
 int meta_cursor_next(struct meta_cursor *c, struct meta_entry *ret);
 
 /*
+ * Goes over up to `max` entries of the frame that the cursor is in, without its last one, as far as that takes no more than adding up: perhaps none. Their lengths go to `sizes`, which may be
+ * NULL. Returns how many.
+ */
+size_t meta_cursor_run(struct meta_cursor *c, uint32_t *sizes, size_t max);
+
+/*
  * Finds the entry or gap that holds `id`. The cursor is left behind it. WAL_NOT_FOUND if the blocks end before it, or begin after it. -EBADMSG.
  */
 int meta_find(struct meta_cursor *c, const struct meta_view *view, uint64_t id, struct meta_entry *ret);

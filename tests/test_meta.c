@@ -209,6 +209,65 @@ static void batches_longer_than_a_block(void **state)
 	sidecar_release(&s);
 }
 
+/* So uneven that no guess at where a key is comes true; and from the first block to the end in one go. */
+static void entries_that_grow(void **state)
+{
+	struct meta_cursor c;
+	struct meta_pos end;
+	struct sidecar s;
+
+	(void)state;
+	sidecar_begin(&s);
+	for (unsigned i = 0; i < 4000; i++)
+		add_frame(&s, 1 + i % 3, i < 3900 ? i / 1000 : 1u << (i - 3900) / 4, 0, 1 + (int64_t)i * i * i);
+	add_gap(&s, UINT64_MAX >> 4, 1);
+	for (unsigned i = 0; i < 1000; i++)
+		add_frame(&s, 1, 7, 0, 1);
+	expect_all(&s);
+
+	struct meta_view view = view_of(&s);
+	assert_int_equal(meta_cursor_seek(&c, &view, META_BY_ID, SEGMENT), 0);
+	assert_int_equal(meta_cursor_end(&c, &end), 0);
+	assert_int_equal(end.id, s.w.at.id);
+	assert_int_equal(end.bytes, s.w.at.bytes);
+	assert_int_equal(end.frame_offset, s.w.at.frame_offset);
+	assert_int_equal(end.last_time, s.w.at.last_time);
+	sidecar_release(&s);
+}
+
+/* The same blocks as one by one. */
+static void lengths_in_runs(void **state)
+{
+	enum { ENTRIES = 2500 };
+	struct random random = { 11 };
+	struct iovec entries[ENTRIES];
+	struct sidecar one, run;
+
+	(void)state;
+	sidecar_begin(&one);
+	sidecar_begin(&run);
+	for (size_t i = 0; i < ENTRIES; i++)
+		entries[i].iov_len = random_size(&random, 100000);
+	for (size_t count = 1; count <= ENTRIES; count += 1 + count / 3) {
+		assert_int_equal(meta_writer_frame(&one.w, (uint32_t)count, 0, 1, one.w.at.last_time + 5), 0);
+		assert_int_equal(meta_writer_frame(&run.w, (uint32_t)count, 0, 1, run.w.at.last_time + 5), 0);
+		for (size_t i = 0; i < count; i++)
+			assert_int_equal(meta_writer_length(&one.w, (uint32_t)entries[i].iov_len), 0);
+		assert_int_equal(meta_writer_lengths(&run.w, entries, count / 2), 0);
+		assert_int_equal(meta_writer_lengths(&run.w, entries + count / 2, count - count / 2), 0);
+	}
+	assert_int_equal(run.count, one.count);
+	assert_memory_equal(run.blocks, one.blocks, one.count * META_BLOCK_BYTES);
+	assert_int_equal(run.w.used, one.w.used);
+	assert_int_equal(run.w.at.id, one.w.at.id);
+	assert_int_equal(run.w.at.bytes, one.w.at.bytes);
+	assert_int_equal(run.w.at.last_time, one.w.at.last_time);
+	assert_int_equal(run.w.at.frame_offset, one.w.at.frame_offset);
+	assert_memory_equal(run.last, one.last, META_OFF_RECORDS + one.w.used);
+	sidecar_release(&one);
+	sidecar_release(&run);
+}
+
 static void nothing_in_it(void **state)
 {
 	struct meta_view none = { .segment_id = SEGMENT };
@@ -303,6 +362,8 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(records_of_all_kinds),
 		cmocka_unit_test(batches_longer_than_a_block),
+		cmocka_unit_test(entries_that_grow),
+		cmocka_unit_test(lengths_in_runs),
 		cmocka_unit_test(nothing_in_it),
 		cmocka_unit_test(last_block_taken_up_again),
 		cmocka_unit_test(damaged_blocks),

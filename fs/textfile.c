@@ -157,42 +157,6 @@ static void reply_from(struct textfile *file, fuse_req_t req, size_t size, struc
 	ahead_give(&file->ahead, bytes);
 }
 
-/* An answer on its way. */
-struct reply {
-	struct job job;
-	struct textfile *file;
-	fuse_req_t req;
-	size_t size;
-	struct ahead_bytes bytes;
-};
-
-static void reply_run(struct job *job)
-{
-	struct reply *reply = (struct reply *)job;
-	struct handle *handle = &reply->file->handle;
-	struct walfs *fs = handle->fs;
-
-	reply_from(reply->file, reply->req, reply->size, &reply->bytes);
-	free(reply);
-	handle_unref(handle);
-	walfs_end(fs);
-}
-
-/* By another thread of the pool, so that this one can go on at once: copying to the reader is a third of the work, and he waits for the rest of it. */
-static void reply_elsewhere(struct textfile *file, fuse_req_t req, size_t size, struct ahead_bytes *bytes)
-{
-	struct reply *reply = malloc(sizeof(*reply));
-
-	if (!reply) {
-		reply_from(file, req, size, bytes);
-		return;
-	}
-	*reply = (struct reply){ .job = { .run = reply_run }, .file = file, .req = req, .size = size, .bytes = *bytes };
-	walfs_begin(file->handle.fs);
-	handle_ref(&file->handle);
-	pool_submit(&file->handle.fs->pool, &reply->job);
-}
-
 /* In the pool. Without a request there is something to be read ahead. */
 static void serve(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset)
 {
@@ -202,7 +166,7 @@ static void serve(struct handle *handle, fuse_req_t req, size_t size, uint64_t o
 	if (!req) {
 		read_ahead(file, size, offset);
 	} else if (ahead_take(&file->ahead, offset, size, &bytes)) {
-		reply_elsewhere(file, req, size, &bytes);
+		reply_from(file, req, size, &bytes);
 	} else {
 		read_and_reply(file, req, size, offset);
 		if (size > AHEAD_MAX)

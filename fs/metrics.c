@@ -357,6 +357,7 @@ static int put_store(struct walfs *fs, FILE *out, const struct rows *rows)
 	put_disk(fs, out);
 	put_store_counters(fs, out);
 	put_handles(fs, out);
+	requests_put(&fs->requests, out);
 	return put_checkpoints(fs, out);
 }
 

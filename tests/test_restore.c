@@ -39,6 +39,23 @@ static int no_sync(struct sys *sys, int fd)
 	return 0;
 }
 
+/* Looked at in the middle of what is done. */
+static struct wal_stream *looked_at;
+static uint64_t looks;
+
+static int ftruncate_and_look(struct sys *sys, int fd, uint64_t size)
+{
+	uint64_t offset;
+
+	if (looked_at) {
+		assert_int_equal(wal_stream_offset_of(looked_at, 2, &offset), 0);
+		assert_int_equal(wal_stream_id_at(looked_at, offset, &offset, &(uint64_t){ 0 }), 0);
+		assert_int_equal(offset, 2);
+		looks++;
+	}
+	return __real_sys_real()->ftruncate(sys, fd, size);
+}
+
 struct sys *__wrap_sys_real(void)
 {
 	static struct sys quick;
@@ -47,6 +64,7 @@ struct sys *__wrap_sys_real(void)
 		quick = *__real_sys_real();
 		quick.fsync = no_sync;
 		quick.fdatasync = no_sync;
+		quick.ftruncate = ftruncate_and_look;
 	}
 	return &quick;
 }
@@ -73,6 +91,7 @@ static void place_close(struct place *p)
 static void place_make(struct place *p, const struct wal_options *opts)
 {
 	*p = (struct place){ .opts = { .sync = WAL_SYNC_ASYNC } };
+	looked_at = NULL;
 	if (opts)
 		p->opts = *opts;
 	tmpdir_make(&p->dir, "restore");
@@ -760,6 +779,22 @@ static void skips_one_after_the_other(void **state)
 	place_remove(&p);
 }
 
+/* The segment that is sealed by the second skip has no entries, and for a moment began where the ids ended. */
+static void offsets_are_asked_for_during_a_skip(void **state)
+{
+	struct place p;
+
+	(void)state;
+	place_make(&p, NULL);
+	stream_fill(p.st, 0, 3);
+	skip_to(&p, 10);
+	looked_at = p.st;
+	skip_to(&p, 20);
+	looked_at = NULL;
+	assert_true(looks >= 2);
+	place_remove(&p);
+}
+
 /* When what was lost is pruned, nothing is left that says so, and the stream can be deleted once the store has been opened again. */
 static void a_skip_is_pruned(void **state)
 {
@@ -1198,6 +1233,7 @@ int main(void)
 		cmocka_unit_test(a_stream_pruned_to_its_end_goes_on_elsewhere),
 		cmocka_unit_test(ids_behind_entries_are_lost),
 		cmocka_unit_test(skips_one_after_the_other),
+		cmocka_unit_test(offsets_are_asked_for_during_a_skip),
 		cmocka_unit_test(a_skip_is_pruned),
 		cmocka_unit_test(a_draft_over_a_skip),
 		cmocka_unit_test(a_checkpoint_covers_what_was_skipped),

@@ -85,7 +85,7 @@ static bool read_lines(char *text, size_t size, struct wal_checkpoint *checkpoin
 	return true;
 }
 
-int checkpoint_file_parse(const char *text, size_t size, struct wal_checkpoint **ret_checkpoint, char ret_fault[128])
+int checkpoint_file_parse(const struct bytes *id, const char *text, size_t size, struct wal_checkpoint **ret_checkpoint, char ret_fault[128])
 {
 	struct wal_checkpoint *checkpoint;
 	struct wal_cut *cuts;
@@ -94,13 +94,15 @@ int checkpoint_file_parse(const char *text, size_t size, struct wal_checkpoint *
 
 	for (size_t i = 0; i < size; i++)
 		lines += text[i] == '\n';
-	checkpoint = calloc(1, sizeof(*checkpoint) + lines * sizeof(*cuts) + size + 1);
+	checkpoint = calloc(1, sizeof(*checkpoint) + lines * sizeof(*cuts) + size + id->size + 2);
 	if (!checkpoint)
 		return -ENOMEM;
 	cuts = (struct wal_cut *)(checkpoint + 1);
 	copy = (char *)(cuts + lines);
 	memcpy(copy, text, size);
 	checkpoint->cuts = cuts;
+	checkpoint->id = memcpy(copy + size + 1, id->data, id->size);
+	checkpoint->id_size = id->size;
 	if (!read_lines(copy, size, checkpoint, cuts, &line)) {
 		free(checkpoint);
 		snprintf(ret_fault, 128, "line %zu: expected %s", line, line == 1 ? "'created ' and a time" : "the name of a stream and an id");

@@ -18,9 +18,9 @@
 char *checkpoint_file_text(const struct wal_checkpoint *checkpoint, size_t *ret_size);
 
 /*
- * The reverse: a checkpoint without an id, one allocation, for free(3). -EBADMSG: it is none, and ret_fault says which line is wrong and what was
+ * The reverse: the checkpoint of this id, one allocation, for free(3). -EBADMSG: it is none, and ret_fault says which line is wrong and what was
  * expected. -ENOMEM.
  */
-int checkpoint_file_parse(const char *text, size_t size, struct wal_checkpoint **ret_checkpoint, char ret_fault[128]);
+int checkpoint_file_parse(const struct bytes *id, const char *text, size_t size, struct wal_checkpoint **ret_checkpoint, char ret_fault[128]);
 
 #endif

@@ -40,18 +40,47 @@ static int grow(void *array, size_t count, size_t *capacity, size_t item_bytes)
 	return 0;
 }
 
+/* Where it is, or belongs. */
+static size_t place_of(const struct manifest *manifest, const char *name)
+{
+	size_t low = 0, high = manifest->stream_count;
+
+	/* They mostly come in their order. */
+	if (high && strcmp(manifest->streams[high - 1].name, name) < 0)
+		return high;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(manifest->streams[middle].name, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct manifest_stream *manifest_find(const struct manifest *manifest, const char *name)
+{
+	size_t i = place_of(manifest, name);
+
+	return i < manifest->stream_count && !strcmp(manifest->streams[i].name, name) ? &manifest->streams[i] : NULL;
+}
+
 int manifest_add_stream(struct manifest *manifest, const struct manifest_stream *stream)
 {
 	struct manifest_stream copy = *stream;
-	int r = grow(&manifest->streams, manifest->stream_count, &manifest->stream_capacity, sizeof(copy));
+	size_t i = place_of(manifest, stream->name);
 
+	if (i < manifest->stream_count && !strcmp(manifest->streams[i].name, stream->name))
+		return -EEXIST;
 	copy.name = strdup(stream->name);
-	if (r < 0 || !copy.name) {
+	if (!copy.name || grow(&manifest->streams, manifest->stream_count, &manifest->stream_capacity, sizeof(copy)) < 0) {
 		free(copy.name);
 		return -ENOMEM;
 	}
-	manifest->streams[manifest->stream_count++] = copy;
-	manifest->sorted = false;
+	memmove(&manifest->streams[i + 1], &manifest->streams[i], (manifest->stream_count - i) * sizeof(copy));
+	manifest->streams[i] = copy;
+	manifest->stream_count++;
 	return 0;
 }
 
@@ -71,25 +100,6 @@ int manifest_add_checkpoint(struct manifest *manifest, const struct manifest_che
 	((char *)copy.id.data)[copy.id.size] = '\0';
 	manifest->checkpoints[manifest->checkpoint_count++] = copy;
 	return 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	const struct manifest_stream *left = a, *right = b;
-
-	return strcmp(left->name, right->name);
-}
-
-struct manifest_stream *manifest_find(struct manifest *manifest, const char *name)
-{
-	const struct manifest_stream key = { .name = (char *)name };
-
-	if (!manifest->stream_count)
-		return NULL;
-	if (!manifest->sorted)
-		qsort(manifest->streams, manifest->stream_count, sizeof(key), by_name);
-	manifest->sorted = true;
-	return bsearch(&key, manifest->streams, manifest->stream_count, sizeof(key), by_name);
 }
 
 /* ---- Writing ---- */
@@ -168,6 +178,7 @@ static int read_stream(char **words, int count, bool state, struct manifest *man
 {
 	struct manifest_stream stream = { .name = count > 1 ? words[1] : NULL };
 	size_t size;
+	int r;
 
 	if (count != (state ? 6 : 5) || !read_number(words[2], &stream.first) || !read_number(words[3], state ? &stream.next : &stream.from) ||
 	    !read_number(words[4], state ? &stream.last_size : &stream.next) || (state && !read_crc(words[5], &stream.last_crc)))
@@ -178,7 +189,8 @@ static int read_stream(char **words, int count, bool state, struct manifest *man
 	stream.name[size] = '\0';
 	if (strlen(stream.name) != size || wal_stream_name_check(stream.name) < 0 || stream.first > stream.from || stream.from > stream.next)
 		return -EBADMSG;
-	return manifest_add_stream(manifest, &stream);
+	r = manifest_add_stream(manifest, &stream);
+	return r == -EEXIST ? -EBADMSG : r;
 }
 
 static int read_checkpoint(char **words, int count, bool state, struct manifest *manifest)

@@ -44,23 +44,22 @@ struct manifest_checkpoint {
 
 struct manifest {
 	uint32_t shards;
-	struct manifest_stream *streams;
+	struct manifest_stream *streams; /* sorted by name, bytewise */
 	size_t stream_count, stream_capacity;
 	struct manifest_checkpoint *checkpoints;
 	size_t checkpoint_count, checkpoint_capacity;
-	bool sorted; /* streams, by name */
 };
 
 void manifest_release(struct manifest *manifest);
 
-/* Copies name and numbers into it. -ENOMEM. */
+/* Copies name and numbers into it. Pointers to others don't hold any more. -EEXIST: there is one of this name. -ENOMEM. */
 int manifest_add_stream(struct manifest *manifest, const struct manifest_stream *stream);
 
 /* Copies all it points to. -ENOMEM. */
 int manifest_add_checkpoint(struct manifest *manifest, const struct manifest_checkpoint *checkpoint);
 
-/* NULL if it isn't there. Sorts the streams when it is first called after one was added. */
-struct manifest_stream *manifest_find(struct manifest *manifest, const char *name);
+/* NULL if it isn't there. */
+struct manifest_stream *manifest_find(const struct manifest *manifest, const char *name);
 
 /* `state`: as a state, not as an export. Write errors are the file's. */
 void manifest_write(const struct manifest *manifest, bool state, FILE *file);

@@ -8,6 +8,7 @@
 
 #include "ckptexam.h"
 #include "cleanup.h"
+#include "damagerec.h"
 #include "examine.h"
 #include "names.h"
 #include "options.h"

@@ -1,205 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Checkpoints: the cut over all streams, and what is done with it.
- *
- * A cut needs the next ids of all streams as of one instant, and no writer is to wait for it. The instant is that at which engine.cut_epoch goes up. Each append looks at the epoch when it
- * gives out its ids, under its stream's lock; the first that sees a new one notes where the stream stood before it (stream_see_cut()). The cut then goes from
- * stream to stream and takes what was noted, or if no append has come since, where the stream stands.
- *
- * So an append is in the cut if and only if it saw the old epoch. One that was acknowledged before the cut began saw it. If B is in the cut and was submitted after A was
- * acknowledged, then A looked at the epoch before B did, and an atomic number that goes up only is never seen to go down: A is in the cut too.
- *
- * The crash order of a checkpoint: everything below the cut durable, then the record, then HEAD (see ckptlog.h).
- */
+/* Making checkpoints, and what else can be asked of them. The crash order of making one: everything below the cut durable (cut.c), then the record, then HEAD (see ckptlog.h). */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cleanup.h"
+#include "cut.h"
 #include "names.h"
 #include "options.h"
-#include "store_impl.h"
 
-/* ---- The cut ---- */
-
-struct cut_stream {
-	struct wal_op op; /* syncs it */
-	struct cut *cut;
-	struct wal_stream *stream;
-	uint64_t next_id;
-};
-
-struct cut {
-	struct cut_stream *streams;
-	size_t count;
-
-	pthread_mutex_t lock;
-	pthread_cond_t done;
-	size_t pending; /* protected by lock */
-};
-
-static void cut_release(struct cut *cut)
-{
-	for (size_t i = 0; i < cut->count; i++)
-		wal_stream_close(cut->streams[i].stream);
-	free(cut->streams);
-	pthread_cond_destroy(&cut->done);
-	pthread_mutex_destroy(&cut->lock);
-}
-
-/* Whether the stream was there when the epoch began, and where it stood. */
-static bool take_next_id(struct wal_stream *st, uint64_t epoch, uint64_t *ret_next_id)
-{
-	LOCKED_SCOPE(&st->lock);
-	stream_see_cut(st);
-	*ret_next_id = st->cut_id;
-	return st->born_epoch < epoch && !st->deleted;
-}
-
-static int compare_streams(const void *a, const void *b)
-{
-	const struct cut_stream *x = a, *y = b;
-
-	return strcmp(x->stream->name, y->stream->name);
-}
-
-/* Of a sharded store the shards only, in their order, which is not that of their names. */
-static int compare_shards(const void *a, const void *b)
-{
-	const struct cut_stream *x = a, *y = b;
-	uint32_t m = 0, n = 0;
-
-	name_is_shard(x->stream->name, &m);
-	name_is_shard(y->stream->name, &n);
-	return m < n ? -1 : m > n;
-}
-
-static bool is_covered(const struct wal_store *store, const struct wal_stream *st)
-{
-	uint32_t shard;
-
-	return store->shards == 0 || (name_is_shard(st->name, &shard) && shard < store->shards);
-}
-
-static int cut_take(struct wal_store *store, struct cut *cut)
-{
-	LOCKED_SCOPE(&store->cut_lock);
-	uint64_t epoch = atomic_fetch_add(&store->engine.cut_epoch, 1) + 1;
-	size_t count;
-	CLEANUP_FREE struct wal_stream **streams = store_all_streams(store, &count);
-
-	*cut = (struct cut){ 0 };
-	pthread_mutex_init(&cut->lock, NULL);
-	pthread_cond_init(&cut->done, NULL);
-	cut->streams = streams ? calloc(count + 1, sizeof *cut->streams) : NULL;
-	for (size_t i = 0; streams && i < count; i++) {
-		struct cut_stream *cs = cut->streams ? &cut->streams[cut->count] : NULL;
-
-		if (cs && is_covered(store, streams[i]) && take_next_id(streams[i], epoch, &cs->next_id)) {
-			cs->cut = cut;
-			cs->stream = streams[i];
-			cut->count++;
-		} else {
-			wal_stream_close(streams[i]);
-		}
-	}
-	if (!cut->streams)
-		return -ENOMEM;
-	qsort(cut->streams, cut->count, sizeof *cut->streams, store->shards > 0 ? compare_shards : compare_streams);
-	return 0;
-}
-
-/* ---- Making it durable ---- */
-
-static void sync_done(struct wal_op *op)
-{
-	struct cut_stream *cs = container_of(op, struct cut_stream, op);
-	struct cut *cut = cs->cut;
-
-	LOCKED_SCOPE(&cut->lock);
-	if (--cut->pending == 0)
-		pthread_cond_signal(&cut->done);
-}
-
-/* One that could not be opened: what it holds is not known, so no cut is. */
-static int refuse_quarantined(const struct cut *cut, struct wal_error *err)
-{
-	for (size_t i = 0; i < cut->count; i++) {
-		const struct wal_stream *st = cut->streams[i].stream;
-
-		if (st->quarantined)
-			return error_set(err, -EIO, st->name, "no checkpoint: it is not known what stream '%s' holds: %s", st->name, st->reason);
-	}
-	return 0;
-}
-
-/* A stream that is stopped but for what was durable already does not stand in the way. */
-static bool is_durable(struct cut_stream *cs)
-{
-	uint64_t durable;
-
-	wal_stream_bounds(cs->stream, NULL, NULL, &durable);
-	return durable >= cs->next_id;
-}
-
-/* Syncs all streams that need it, at once. */
-static int cut_sync(struct cut *cut, struct wal_error *err)
-{
-	int first_error = 0;
-
-	for (size_t i = 0; i < cut->count; i++) {
-		struct cut_stream *cs = &cut->streams[i];
-
-		if (is_durable(cs))
-			continue;
-		pthread_mutex_lock(&cut->lock);
-		cut->pending++;
-		pthread_mutex_unlock(&cut->lock);
-		cs->op = (struct wal_op){ .done = sync_done };
-		wal_stream_submit(cs->stream, &cs->op);
-	}
-	pthread_mutex_lock(&cut->lock);
-	while (cut->pending > 0)
-		pthread_cond_wait(&cut->done, &cut->lock);
-	pthread_mutex_unlock(&cut->lock);
-	for (size_t i = 0; i < cut->count; i++) {
-		struct cut_stream *cs = &cut->streams[i];
-		int result = cs->op.result;
-
-		/* What failed and was never visible is no reason; what is gone with its stream is none either. */
-		if (result == 0 && !is_durable(cs))
-			result = -EIO;
-		if (result < 0 && result != -ENOENT && first_error == 0)
-			first_error = error_set(err, result, cs->stream->name, "no checkpoint: stream '%s' could not be synced up to id %" PRIu64 ": %s",
-						cs->stream->name, cs->next_id, wal_strerror(result));
-	}
-	return first_error;
-}
-
-/* ---- Recording it ---- */
-
-/* Streams that were deleted meanwhile are left out: another one of their name is not what was cut. */
-static int cut_record(struct wal_store *store, const struct cut *cut, struct wal_checkpoint *cp, unsigned flags)
-{
-	LOCKED_SCOPE(&store->change_lock);
-	CLEANUP_FREE struct wal_cut *cuts = calloc(cut->count + 1, sizeof *cuts);
-	int64_t time_ns;
-
-	if (!cuts)
-		return -ENOMEM;
-	cp->cuts = cuts;
-	cp->cut_count = 0;
-	for (size_t i = 0; i < cut->count; i++) {
-		struct wal_stream *st = cut->streams[i].stream;
-
-		pthread_mutex_lock(&st->lock);
-		if (!st->deleted)
-			cuts[cp->cut_count++] = (struct wal_cut){ st->name, cut->streams[i].next_id };
-		pthread_mutex_unlock(&st->lock);
-	}
-	return ckptlog_append(store->checkpoints, cp, store->shards, flags, &time_ns);
-}
+/* ---- Making one ---- */
 
 /* As much of the id as a message has room for. */
 static const char *printable(char *buf, size_t room, const void *id, size_t id_size)
@@ -238,10 +48,23 @@ static int check_exclusive(struct wal_store *store, const void *id, size_t id_si
 	return result == WAL_NOT_FOUND ? 0 : -EEXIST;
 }
 
-int wal_checkpoint_create(struct wal_store *store, const void *id, size_t id_size, unsigned flags, struct wal_error *err)
+static int record(struct wal_store *store, const struct cut *cut, const struct wal_checkpoint *cp, bool given, unsigned flags, struct wal_error *err)
 {
-	struct wal_checkpoint cp = { .id = id, .id_size = id_size };
-	int result = check_id(id, id_size, err);
+	int result = cut_record(store, cut, cp, given, flags);
+
+	if (result == -EEXIST)
+		return refuse_present(cp->id, cp->id_size, err);
+	if (result == -EINVAL && given)
+		return error_set(err, result, NAME_CHECKPOINTS_LOG, "no checkpoint: another one has the same time");
+	if (result == -ENOENT && given)
+		return error_set(err, -EINVAL, store->path, "no checkpoint: one of its streams has been deleted meanwhile");
+	return result < 0 ? error_set(err, result, NAME_CHECKPOINTS_LOG, "no checkpoint: cannot record it: %s", wal_strerror(result)) : 0;
+}
+
+/* `given`: with the time and the cuts that it has. */
+static int make(struct wal_store *store, const struct wal_checkpoint *cp, bool given, unsigned flags, struct wal_error *err)
+{
+	int result = check_id(cp->id, cp->id_size, err);
 	uint64_t begin_ns = stats_clock();
 	struct cut cut;
 
@@ -249,27 +72,28 @@ int wal_checkpoint_create(struct wal_store *store, const void *id, size_t id_siz
 		return result;
 	if (store->engine.env.opts.ro)
 		return error_set(err, -EROFS, store->path, "no checkpoint: the store is open for reading only");
-	if ((flags & WAL_EXCL) && check_exclusive(store, id, id_size) < 0)
-		return refuse_present(id, id_size, err);
-	result = cut_take(store, &cut);
-	if (result < 0)
-		error_set(err, result, store->path, "no checkpoint: %s", wal_strerror(result));
-	else
-		result = refuse_quarantined(&cut, err);
+	if ((flags & WAL_EXCL) && check_exclusive(store, cp->id, cp->id_size) < 0)
+		return refuse_present(cp->id, cp->id_size, err);
+	result = given ? cut_given(store, cp, &cut, err) : cut_take(store, &cut, err);
 	if (result == 0)
 		result = cut_sync(&cut, err);
-	if (result == 0) {
-		result = cut_record(store, &cut, &cp, flags);
-		if (result == -EEXIST)
-			refuse_present(id, id_size, err);
-		else if (result < 0)
-			error_set(err, result, NAME_CHECKPOINTS_LOG, "no checkpoint: cannot record it: %s", wal_strerror(result));
-	}
+	if (result == 0)
+		result = record(store, &cut, cp, given, flags, err);
 	cut_release(&cut);
 	LOCKED_SCOPE(&store->cut_lock);
 	stats_add(result == 0 ? &store->checkpoints_made : &store->checkpoint_errors, 1);
 	stats_took(&store->checkpoint_time, begin_ns);
 	return result;
+}
+
+int wal_checkpoint_create(struct wal_store *store, const void *id, size_t id_size, unsigned flags, struct wal_error *err)
+{
+	return make(store, &(struct wal_checkpoint){ .id = id, .id_size = id_size }, false, flags, err);
+}
+
+int wal_checkpoint_restore(struct wal_store *store, const struct wal_checkpoint *cp, unsigned flags, struct wal_error *err)
+{
+	return make(store, cp, true, flags, err);
 }
 
 /* ---- The rest ---- */

@@ -74,6 +74,29 @@ struct ckptindex_entry *ckptindex_find(const struct ckptindex *index, const void
 	return index->count == 0 ? NULL : *find_link(index, keyhash(id, id_size), id, id_size);
 }
 
+/* How many have this time or an earlier one. */
+static size_t place_of(const struct ckptindex *index, int64_t time_ns)
+{
+	size_t low = 0, high = index->count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (index->entries[mid]->time_ns <= time_ns)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+struct ckptindex_entry *ckptindex_find_time(const struct ckptindex *index, int64_t time_ns)
+{
+	size_t at = place_of(index, time_ns);
+
+	return at > 0 && index->entries[at - 1]->time_ns == time_ns ? index->entries[at - 1] : NULL;
+}
+
 void ckptindex_add(struct ckptindex *index, struct ckptindex_entry *entry, bool sorted)
 {
 	struct ckptindex_entry **link = find_link(index, entry->hash, entry->id, entry->id_size), *old = *link;
@@ -95,8 +118,10 @@ void ckptindex_add(struct ckptindex *index, struct ckptindex_entry *entry, bool 
 	link = &index->buckets[entry->hash & (index->bucket_count - 1)];
 	entry->next = *link;
 	*link = entry;
-	assert(!sorted || index->count == 0 || index->entries[index->count - 1]->time_ns <= entry->time_ns);
-	index->entries[index->count++] = entry;
+	size_t at = sorted ? place_of(index, entry->time_ns) : index->count;
+	memmove(index->entries + at + 1, index->entries + at, (index->count - at) * sizeof *index->entries);
+	index->entries[at] = entry;
+	index->count++;
 	index->bytes += record_bytes(entry);
 }
 

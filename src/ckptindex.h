@@ -35,13 +35,16 @@ struct ckptindex_entry *ckptindex_prepare(struct ckptindex *index, const void *i
 
 /*
  * Takes the entry in, in place of one of the same id. While a file is read, times come in any order: `sorted` false, and ckptindex_sort() before anything but further
- * such calls. Else its time is not before any other's.
+ * such calls.
  */
 void ckptindex_add(struct ckptindex *index, struct ckptindex_entry *entry, bool sorted);
 void ckptindex_sort(struct ckptindex *index);
 
 /* NULL if there is none. */
 struct ckptindex_entry *ckptindex_find(const struct ckptindex *index, const void *id, size_t id_size);
+
+/* The last one of this time; NULL if there is none. */
+struct ckptindex_entry *ckptindex_find_time(const struct ckptindex *index, int64_t time_ns);
 
 /* Frees it, or the `count` oldest. */
 void ckptindex_remove(struct ckptindex *index, struct ckptindex_entry *entry);

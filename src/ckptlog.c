@@ -130,37 +130,49 @@ static void tidy(struct ckptlog *log)
 		log->tidy_from = log->size * 2;
 }
 
-/* The record, then HEAD; both or, after a failure, neither. */
-static int write_checkpoint(struct ckptlog *log, const struct wal_checkpoint *checkpoint, const uint8_t *data, size_t size)
+static bool is_head(const struct ckptlog *log, const void *id, size_t id_size)
 {
+	return log->head && log->head_size == id_size && memcmp(log->head, id, id_size) == 0;
+}
+
+/* The newest but one. Caller holds either lock. */
+static struct ckptindex_entry *newest_but(const struct ckptlog *log, const struct ckptindex_entry *entry)
+{
+	const struct ckptindex *index = &log->index;
+	size_t n = index->count;
+
+	if (n > 0 && index->entries[n - 1] == entry)
+		n--;
+	return n > 0 ? index->entries[n - 1] : NULL;
+}
+
+/* The record, then HEAD; both or, after a failure, neither. */
+static int write_checkpoint(struct ckptlog *log, const struct wal_checkpoint *checkpoint, int64_t time_ns, const uint8_t *data, size_t size)
+{
+	const struct ckptindex_entry *last = newest_but(log, ckptindex_find(&log->index, checkpoint->id, checkpoint->id_size));
+	bool latest = !last || last->time_ns <= time_ns, moves = is_head(log, checkpoint->id, checkpoint->id_size);
 	uint64_t before = log->size;
 	int result = ckptlog_add_record(log, data, size);
 
 	if (result < 0)
 		return result;
-	result = ckptlog_set_head(log, checkpoint->id, checkpoint->id_size);
+	if (latest)
+		result = ckptlog_set_head(log, checkpoint->id, checkpoint->id_size);
+	else if (moves)
+		result = ckptlog_set_head(log, last->id, last->id_size);
 	/* If HEAD could not be put back it may name the record, which must stay for that. */
 	if (result < 0 && !log->stopped)
 		ckptlog_cut(log, before);
 	return result;
 }
 
-int ckptlog_append(struct ckptlog *log, const struct wal_checkpoint *checkpoint, uint32_t shards, unsigned flags, int64_t *ret_time_ns)
+/* Caller holds log->change_lock. */
+static int add(struct ckptlog *log, const struct wal_checkpoint *checkpoint, uint32_t shards, int64_t time_ns)
 {
 	CLEANUP_FREE uint8_t *data = NULL;
 	size_t size;
-
-	if (log->ro)
-		return -EROFS;
-	if (checkpoint->id_size == 0 || checkpoint->id_size > WAL_CHECKPOINT_ID_MAX)
-		return -EINVAL;
-	LOCKED_SCOPE(&log->change_lock);
-	if (log->stopped)
-		return -EIO;
-	if ((flags & WAL_EXCL) && ckptindex_find(&log->index, checkpoint->id, checkpoint->id_size))
-		return -EEXIST;
-	int64_t time_ns = next_time(log);
 	int result = record_encode(checkpoint, shards, time_ns, &data, &size);
+
 	if (result < 0)
 		return result;
 	/* What memory it takes is had before anything is written. */
@@ -169,7 +181,7 @@ int ckptlog_append(struct ckptlog *log, const struct wal_checkpoint *checkpoint,
 	pthread_mutex_unlock(&log->lock);
 	if (!entry)
 		return -ENOMEM;
-	result = write_checkpoint(log, checkpoint, data, size);
+	result = write_checkpoint(log, checkpoint, time_ns, data, size);
 	if (result < 0) {
 		free(entry);
 		return result;
@@ -183,9 +195,46 @@ int ckptlog_append(struct ckptlog *log, const struct wal_checkpoint *checkpoint,
 	pthread_mutex_unlock(&log->lock);
 	log->version++;
 	tidy(log);
-	if (ret_time_ns)
-		*ret_time_ns = time_ns;
 	return 0;
+}
+
+/* Caller holds log->change_lock. */
+static int check_new(const struct ckptlog *log, const struct wal_checkpoint *checkpoint, unsigned flags)
+{
+	if (log->stopped)
+		return -EIO;
+	return (flags & WAL_EXCL) && ckptindex_find(&log->index, checkpoint->id, checkpoint->id_size) ? -EEXIST : 0;
+}
+
+static bool id_is_valid(const struct wal_checkpoint *checkpoint)
+{
+	return checkpoint->id_size > 0 && checkpoint->id_size <= WAL_CHECKPOINT_ID_MAX;
+}
+
+int ckptlog_append(struct ckptlog *log, const struct wal_checkpoint *checkpoint, uint32_t shards, unsigned flags, int64_t *ret_time_ns)
+{
+	if (log->ro || !id_is_valid(checkpoint))
+		return log->ro ? -EROFS : -EINVAL;
+	LOCKED_SCOPE(&log->change_lock);
+	int64_t time_ns = next_time(log);
+	int result = check_new(log, checkpoint, flags);
+	if (result == 0)
+		result = add(log, checkpoint, shards, time_ns);
+	if (result == 0 && ret_time_ns)
+		*ret_time_ns = time_ns;
+	return result;
+}
+
+int ckptlog_restore(struct ckptlog *log, const struct wal_checkpoint *checkpoint, uint32_t shards, unsigned flags)
+{
+	if (log->ro || !id_is_valid(checkpoint))
+		return log->ro ? -EROFS : -EINVAL;
+	LOCKED_SCOPE(&log->change_lock);
+	int result = check_new(log, checkpoint, flags);
+	const struct ckptindex_entry *same = ckptindex_find_time(&log->index, checkpoint->time_ns);
+	if (result == 0 && same && (same->id_size != checkpoint->id_size || memcmp(same->id, checkpoint->id, same->id_size) != 0))
+		result = -EINVAL;
+	return result == 0 ? add(log, checkpoint, shards, checkpoint->time_ns) : result;
 }
 
 /* ---- Removing ---- */
@@ -222,17 +271,13 @@ int ckptlog_remove(struct ckptlog *log, const void *id, size_t id_size)
 	if (log->ro)
 		return -EROFS;
 	LOCKED_SCOPE(&log->change_lock);
-	const struct ckptindex *index = &log->index;
-	struct ckptindex_entry *entry = ckptindex_find(index, id, id_size), *heir = newest(log);
+	struct ckptindex_entry *entry = ckptindex_find(&log->index, id, id_size);
 
 	if (!entry)
 		return log->unread ? -EIO : WAL_NOT_FOUND;
 	if (log->stopped)
 		return -EIO;
-	if (heir == entry)
-		heir = index->count > 1 ? index->entries[index->count - 2] : NULL;
-	bool head_goes = log->head && log->head_size == id_size && memcmp(log->head, id, id_size) == 0;
-	return remove_planned(log, &(struct ckptlog_plan){ .without = entry }, head_goes, heir);
+	return remove_planned(log, &(struct ckptlog_plan){ .without = entry }, is_head(log, id, id_size), newest_but(log, entry));
 }
 
 int ckptlog_compact(struct ckptlog *log, size_t keep, size_t *ret_removed)

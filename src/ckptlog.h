@@ -62,6 +62,9 @@ int ckptlog_open_error(const struct ckptlog *log);
  */
 int ckptlog_append(struct ckptlog *log, const struct wal_checkpoint *checkpoint, uint32_t shards, unsigned flags, int64_t *ret_time_ns);
 
+/* The same with the time that the checkpoint has: -EINVAL if one with another id has it. */
+int ckptlog_restore(struct ckptlog *log, const struct wal_checkpoint *checkpoint, uint32_t shards, unsigned flags);
+
 /* See wal_checkpoint_load(), _latest(), _list(), _count(), _version(), _remove() and _compact(). */
 int ckptlog_load(struct ckptlog *log, const void *id, size_t id_size, struct wal_checkpoint **ret_checkpoint);
 int ckptlog_latest(struct ckptlog *log, struct wal_checkpoint **ret_checkpoint);

@@ -6,8 +6,17 @@
 #ifndef WAL_RECOVERY_H
 #define WAL_RECOVERY_H
 
+#include "damagerec.h"
+#include "names.h"
 #include "rebuild.h"
 #include "stream_impl.h"
+
+/* Ids that wal_stream_skip() let go, or was about to. */
+struct skip_record {
+	uint64_t first_id;
+	uint64_t end_id;
+	char name[NAME_SEGMENT_MAX];
+};
 
 struct recovery {
 	struct wal_stream *st;
@@ -19,6 +28,8 @@ struct recovery {
 	/* what the directory holds */
 	struct id_array files;
 	struct id_array metas;
+	struct skip_record *records;
+	size_t record_count;
 	struct id_array index;
 	int index_result; /* of loading it */
 	uint64_t head;
@@ -57,6 +68,23 @@ int recover_active(struct recovery *rec, uint64_t id);
 
 /* The stream can be read, no more, and `reason` says why; nothing of it is changed from now on. */
 void recovery_read_only(struct wal_stream *st, const char *reason);
+
+/* Whether the segment holds nothing but zeros. */
+bool recovery_is_blank(struct recovery *rec, uint64_t id);
+
+/* ---- recover_skip.c ---- */
+
+/* Remembers what the file says, if it is the record of a skip. */
+int recovery_note_record(struct recovery *rec, const char *name);
+
+/* Where the ids begin that were let go in favour of `id`; `id` if none were. */
+uint64_t recovery_skipped_from(const struct recovery *rec, uint64_t id);
+
+/* Of a stream that held nothing when it was made to go on elsewhere, the old segment is only litter: takes it from the stream's segments. */
+void recovery_drop_skipped(struct recovery *rec);
+
+/* Removes such segments, and records of which nobody needs to know. Once segments.idx and head.state are in order. What fails is tried at the next open. */
+void recovery_finish_skips(struct recovery *rec);
 
 /* Damage that costs entries but does not keep others from being served: as on_corruption says. 0, or -EBADMSG if the store is not to be opened then. */
 int recovery_damage(struct recovery *rec, uint64_t offset, const char *text);

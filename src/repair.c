@@ -13,42 +13,15 @@
 #include "repair.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cleanup.h"
+#include "damagerec.h"
 #include "names.h"
 #include "rebuild.h"
 
-#define RECORD_FORMAT "libwal: damaged bytes of segment %020" PRIu64 " from offset %" PRIu64 ", %" PRIu64 " bytes, first id %" PRIu64 ", %" PRIu64 " ids\n"
-
-enum {
-	RECORD_MAX = 256,
-	DAMAGED_FILES_MAX = 1000000,
-};
-
-int damage_record_load(const struct env *env, int dir_fd, const char *file, struct damage_record *ret)
-{
-	char text[RECORD_MAX + 1];
-	struct damage_record r;
-	int fd = sys_open_regular(env->sys, dir_fd, file, O_RDONLY, 0), end = -1;
-
-	if (fd < 0)
-		return fd;
-	ssize_t n = sys_pread_full(env->sys, fd, text, RECORD_MAX, 0);
-	sys_close(env->sys, &fd);
-	if (n < 0)
-		return (int)n;
-	text[n] = '\0';
-	int fields = sscanf(text, "libwal: damaged bytes of segment %" SCNu64 " from offset %" SCNu64 ", %" SCNu64 " bytes, first id %" SCNu64 ", %" SCNu64 " ids%n",
-			    &r.segment, &r.offset, &r.bytes, &r.first_id, &r.ids, &end);
-	if (fields != 5 || end < 0 || text[end] != '\n' || r.ids > UINT64_MAX - r.first_id)
-		return -EBADMSG;
-	*ret = r;
-	return 0;
-}
+enum { TORN_FILES_MAX = 1000000 };
 
 /* Whether the extent is the last of the stream, and costs ids that must not be given out again. */
 static bool loses_next_id(const struct exam *x, size_t i)
@@ -98,21 +71,20 @@ static int copy_range(struct repair *rp, int to, uint64_t to_offset, uint64_t of
 static int set_aside(struct repair *rp, const struct extent *extent)
 {
 	const struct exam *x = rp->x;
-	char name[NAME_SEGMENT_MAX], text[RECORD_MAX];
-	int fd = -EEXIST;
+	const struct damage_record record = {
+		.segment = x->first_id, .offset = extent->offset, .bytes = extent->bytes, .first_id = extent->first_id, .ids = extent->ids
+	};
+	char name[NAME_SEGMENT_MAX];
+	uint64_t size;
+	int fd = damage_record_create(x->env, x->dir_fd, &record, name, &size);
 
-	for (unsigned n = 0; fd == -EEXIST && n < DAMAGED_FILES_MAX; n++)
-		fd = rp->sys->openat(rp->sys, x->dir_fd, name_damaged(name, x->first_id, n), O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return fd;
-	int size = snprintf(text, sizeof text, RECORD_FORMAT, x->first_id, extent->offset, extent->bytes, extent->first_id, extent->ids);
-	int result = sys_pwrite_full(rp->sys, fd, text, (size_t)size, 0);
-	if (result == 0)
-		result = copy_range(rp, fd, (uint64_t)size, extent->offset, extent->bytes);
+	int result = copy_range(rp, fd, size, extent->offset, extent->bytes);
 	if (result == 0)
 		result = rp->sys->fsync(rp->sys, fd);
 	sys_close(rp->sys, &fd);
-	/* A part of a record must not be taken for one. */
+	/* A part of what it tells of must not be taken for the whole. */
 	if (result < 0)
 		rp->sys->unlinkat(rp->sys, x->dir_fd, name, 0);
 	return result;
@@ -125,7 +97,7 @@ static int set_torn_aside(struct repair *rp)
 	char name[NAME_SEGMENT_MAX];
 	int fd = -EEXIST;
 
-	for (unsigned n = 0; fd == -EEXIST && n < DAMAGED_FILES_MAX; n++)
+	for (unsigned n = 0; fd == -EEXIST && n < TORN_FILES_MAX; n++)
 		fd = rp->sys->openat(rp->sys, x->dir_fd, name_torn(name, x->first_id, n), O_RDWR | O_CREAT | O_EXCL, 0600);
 	if (fd < 0)
 		return fd;

@@ -5,18 +5,6 @@
 
 #include "examine.h"
 
-/* What the first line of a "<segment>.damaged.<n>" file says. */
-struct damage_record {
-	uint64_t segment;
-	uint64_t offset;
-	uint64_t bytes;
-	uint64_t first_id;
-	uint64_t ids;
-};
-
-/* -ENOENT; -EBADMSG if it does not begin with such a line. */
-int damage_record_load(const struct env *env, int dir_fd, const char *file, struct damage_record *ret);
-
 /* True if wal_repair() has something to do in the segment: a damaged extent, of which `known` says whether it is recorded already. */
 bool repair_wanted(const struct exam *exam, bool (*known)(void *arg, const struct extent *extent), void *arg);
 

@@ -115,7 +115,7 @@ void wal_stream_watch(struct wal_stream *st, uint64_t id, struct wal_op *op)
 {
 	memset(&op->internal, 0, sizeof op->internal);
 	op->count = 0; /* it appends nothing */
-	/* The last of all ids is never given out: see NEXT_ID_MAX in stream_append.c. */
+	/* The last of all ids is never given out: see NEXT_ID_MAX. */
 	op->internal.end_id = id < UINT64_MAX ? id : UINT64_MAX - 1;
 	stream_ref(st); /* the op's */
 	stream_ref(st); /* until the lock is released */

@@ -16,9 +16,6 @@
 
 enum { ROUNDS_MAX = 32 }; /* groups that one thread writes on behalf of others */
 
-/* Ids do not wrap: appends end where the next group could. Only a segment's forged name leads there. */
-#define NEXT_ID_MAX (UINT64_MAX - ((uint64_t)GROUP_OPS_MAX << 32))
-
 /* ---- Preparing ---- */
 
 static uint64_t raw_size_of(const struct wal_op *op)
@@ -154,6 +151,10 @@ static void drain(struct wal_stream *st, bool may_block)
 			pop_unwritten(st, -EOVERFLOW);
 			continue;
 		}
+		if (!stream_may_restore(st, op, 0)) {
+			pop_unwritten(st, -EINVAL);
+			continue;
+		}
 		if (op_is_sync(op)) {
 			op_list_pop(&st->queue);
 			op->internal.end_id = st->next_id;
@@ -275,6 +276,35 @@ static void submit(struct wal_stream *st, struct wal_op *op, int result)
 	stream_ref(st); /* until the lock is released: what the op or its draft held may be the last there was */
 	pthread_mutex_lock(&st->lock);
 	enqueue(st, op, false);
+	stream_call_back(st);
+	pthread_mutex_unlock(&st->lock);
+	stream_unref(st);
+}
+
+void stream_submit_restored(struct wal_stream *st, struct wal_op *const *ops, const struct wal_restored *restored, size_t count)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		ops[i]->result = result < 0 ? -EINVAL : begin(st, ops[i]);
+		if (result == 0)
+			result = ops[i]->result;
+		ops[i]->internal.restored = &restored[i];
+		stream_ref(st); /* the op's */
+	}
+	stream_ref(st);
+	pthread_mutex_lock(&st->lock);
+	for (size_t i = 0; i < count; i++) {
+		if (ops[i]->result < 0)
+			op_list_push(&st->done, ops[i]);
+		else
+			op_list_push(&st->queue, ops[i]);
+	}
+	if (st->queue.head && !st->writing) {
+		st->writing = true;
+		drain(st, true);
+	}
+	stream_kick_sync(st);
 	stream_call_back(st);
 	pthread_mutex_unlock(&st->lock);
 	stream_unref(st);

@@ -14,6 +14,8 @@
 
 bool stream_op_syncs(const struct wal_stream *st, const struct wal_op *op)
 {
+	if (op->internal.restored)
+		return op->flags & WAL_DURABLE;
 	switch (st->engine->env.opts.sync) {
 	case WAL_SYNC_STRICT:
 		return true;

@@ -33,6 +33,7 @@
 #include "blockcache.h"
 #include "frame.h"
 #include "meta.h"
+#include "names.h"
 #include "segcache.h"
 #include "segindex.h"
 #include "stats.h"
@@ -45,7 +46,7 @@ struct engine {
 	struct blockcache *blockcache;
 	struct workers *workers; /* NULL: read-only */
 	atomic_uint_fast64_t next_key;
-	atomic_uint_fast64_t cut_epoch; /* goes up by one at each cut; see checkpoint.c */
+	atomic_uint_fast64_t cut_epoch; /* goes up by one at each cut; see cut.c */
 };
 
 struct op_list {
@@ -93,7 +94,7 @@ struct wal_stream {
 	bool index_unsure;	     /* segments.idx may not list just `segments`: it is to be written whole */
 	uint64_t born_epoch;	     /* engine.cut_epoch when it was made: no earlier cut has it */
 	uint64_t cut_epoch;	     /* the last epoch that an append or a cut has seen, */
-	uint64_t cut_id;	     /* and next_id when that began; see checkpoint.c */
+	uint64_t cut_id;	     /* and next_id when that began; see cut.c */
 	bool sync_assigned;	     /* someone has been told to sync and will */
 	bool touched;		     /* the files are not as a clean close leaves them */
 	struct op_list queue;
@@ -152,7 +153,7 @@ void stream_publish(struct wal_stream *st);
 void stream_end_watches(struct wal_stream *st, int result);
 
 /*
- * Caller holds st->lock, and is about to change next_id: what it is until then belongs to the last cut, if that has not been here yet. See checkpoint.c.
+ * Caller holds st->lock, and is about to change next_id: what it is until then belongs to the last cut, if that has not been here yet. See cut.c.
  */
 static inline void stream_see_cut(struct wal_stream *st)
 {
@@ -216,6 +217,17 @@ struct wal_payload {
 	uint8_t data[];
 };
 
+/* What an op that restores entries asks for. */
+struct wal_restored {
+	uint64_t first_id; /* it is not written with another one */
+	int64_t time_ns;   /* of the first, unless it has to be later */
+	bool *failed;	   /* protected by st->lock: an op before it failed, so neither is this one written */
+};
+
+/* Times that are restored lie between these, so that there is always a later one. */
+#define RESTORED_TIME_MIN INT64_C(1)
+#define RESTORED_TIME_MAX (INT64_MAX / 2)
+
 static inline bool op_is_sync(const struct wal_op *op)
 {
 	return op->count == 0 && !op->internal.draft;
@@ -263,13 +275,24 @@ void stream_call_back(struct wal_stream *st);
 
 enum { GROUP_OPS_MAX = 64 }; /* ops that one write holds */
 
+/* Ids do not wrap: appends end where the next group could. Only a segment's forged name leads there. */
+#define NEXT_ID_MAX (UINT64_MAX - ((uint64_t)GROUP_OPS_MAX << 32))
+
 /* Whether the frame belongs into the next segment, if `bytes` and `entries` come before it into this one. Caller holds st->lock. */
 bool stream_needs_rotation(const struct wal_stream *st, const struct wal_op *op, uint64_t bytes, uint64_t entries);
+
+/* False if the op restores entries and can't any more, with `entries` before it. Caller holds st->lock. */
+bool stream_may_restore(const struct wal_stream *st, const struct wal_op *op, uint64_t entries);
 
 /* Caller holds st->lock, which is released meanwhile, and `writing`; the queue is not empty. Writes what one write can hold. */
 void stream_write_some(struct wal_stream *st);
 
 /* ---- stream_append.c ---- */
+
+/*
+ * Submits the ops together, each to be written as restored[i] of it says. The caller is one that waits for them: rotations are done by it. As after wal_stream_submit() each `done` is called.
+ */
+void stream_submit_restored(struct wal_stream *st, struct wal_op *const *ops, const struct wal_restored *restored, size_t count);
 
 /* The engine's side of wal_draft_submit() and wal_draft_commit(). `entry` is room that lives as long as the draft. */
 void stream_submit_draft(struct wal_stream *st, struct wal_draft *draft, struct wal_op *op, struct iovec *entry);
@@ -343,8 +366,25 @@ uint64_t stream_allocation_step(uint64_t end, uint64_t segment_size);
 /* Caller holds st->lock, which is released meanwhile, and `writing`. See the crash order there. -ENOSPC, -EDQUOT …: the stream goes on in the old segment. */
 int stream_rotate(struct wal_stream *st);
 
+struct stream_skip {
+	bool drops_old;		       /* the stream has no entries: the old segment is not one of it any more */
+	char record[NAME_SEGMENT_MAX]; /* out: the name of the file that tells of the ids */
+};
+
+/* The same, and the stream goes on with `id`, above its next one. A failure leaves it where it was, or stopped. */
+int stream_rotate_skipping(struct wal_stream *st, uint64_t id, struct stream_skip *skip);
+
 /* At the end of a store: everything durable, the file cut to its length, the sidecar complete. No lock held, nothing else under way. */
 int stream_finish(struct wal_stream *st);
+
+/* ---- stream_prune.c ---- */
+
+/* Caller holds st->lock. */
+void stream_take_pruning(struct wal_stream *st);
+void stream_give_pruning(struct wal_stream *st);
+
+/* Removes the files of what is in st->doomed. Caller holds `pruning`, and no lock. */
+int stream_remove_doomed(struct wal_stream *st, uint64_t *ret_removed);
 
 /* ---- stream_read.c ---- */
 

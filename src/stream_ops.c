@@ -45,6 +45,8 @@ void stream_op_finish(struct wal_stream *st, struct wal_op *op, int result)
 	op->result = result;
 	if (result < 0 && !op_is_sync(op))
 		stream_count_append_error(st, result);
+	if (result < 0 && op->internal.restored)
+		*op->internal.restored->failed = true;
 	if (op->done != stream_op_wakes) {
 		op_list_push(&st->done, op);
 		return;

@@ -14,8 +14,10 @@
  * Step 1 needs `writing`, since a rotation changes the index too. Step 3 needs only `pruning`: appends go on.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "names.h"
 #include "stream_impl.h"
 
@@ -137,8 +139,8 @@ static int remove_segment(struct wal_stream *st, int dir_fd, uint64_t id)
 	return result;
 }
 
-/* Step 3. Caller holds `pruning`, and no lock. */
-static int remove_files(struct wal_stream *st, uint64_t *ret_removed)
+/* Step 3. */
+int stream_remove_doomed(struct wal_stream *st, uint64_t *ret_removed)
 {
 	struct sys *sys = st->engine->env.sys;
 	int dir_fd = st->doomed.count > 0 ? segment_open_dir(&st->engine->env, st->name) : -1;
@@ -159,15 +161,14 @@ static int remove_files(struct wal_stream *st, uint64_t *ret_removed)
 	return result;
 }
 
-/* Caller holds st->lock. */
-static void take_pruning(struct wal_stream *st)
+void stream_take_pruning(struct wal_stream *st)
 {
 	while (st->pruning)
 		pthread_cond_wait(&st->turn, &st->lock);
 	st->pruning = true;
 }
 
-static void give_pruning(struct wal_stream *st)
+void stream_give_pruning(struct wal_stream *st)
 {
 	st->pruning = false;
 	pthread_cond_broadcast(&st->turn);
@@ -183,27 +184,40 @@ int wal_stream_prune(struct wal_stream *st, uint64_t id, uint64_t *ret_segments)
 	if (st->engine->env.opts.ro)
 		return -EROFS;
 	pthread_mutex_lock(&st->lock);
-	take_pruning(st);
+	stream_take_pruning(st);
 	result = stream_take_writing(st);
 	if (result == 0) {
 		result = drop_below(st, id);
 		stream_give_writing(st);
 	}
-	give_pruning(st);
+	stream_give_pruning(st);
 	/* What ended meanwhile is not to wait for files to be removed; and with the token held a callback could wait for someone who waits for that. */
 	stream_call_back(st);
 	if (result == 0) {
-		take_pruning(st);
+		stream_take_pruning(st);
 		/* Deleted in between, its directory may be another stream's by now. With the token held it cannot be. */
 		result = st->deleted ? -ENOENT : 0;
 		pthread_mutex_unlock(&st->lock);
 		if (result == 0)
-			result = remove_files(st, &removed);
+			result = stream_remove_doomed(st, &removed);
 		pthread_mutex_lock(&st->lock);
-		give_pruning(st);
+		stream_give_pruning(st);
 	}
 	pthread_mutex_unlock(&st->lock);
 	if (ret_segments)
 		*ret_segments = removed;
 	return result;
+}
+
+int wal_stream_segments(struct wal_stream *st, uint64_t **ret_first_ids, size_t *ret_count)
+{
+	LOCKED_SCOPE(&st->lock);
+	uint64_t *ids = calloc(st->segments.count, sizeof *ids);
+
+	if (!ids)
+		return -ENOMEM;
+	memcpy(ids, st->segments.ids, st->segments.count * sizeof *ids);
+	*ret_first_ids = ids;
+	*ret_count = st->segments.count;
+	return 0;
 }

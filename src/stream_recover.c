@@ -39,6 +39,8 @@ static int visit_file(void *arg, const char *name, unsigned char type)
 		return id_array_push(&rec->files, id);
 	if (name_is_meta(name, &id))
 		return id_array_push(&rec->metas, id);
+	if (strstr(name, ".damaged."))
+		return recovery_note_record(rec, name);
 	/* What an interrupted replacement left. */
 	if (!recovery_is_read_only(rec) && name_is_ours(name) && has_suffix(name, NAME_TMP_SUFFIX))
 		rec->sys->unlinkat(rec->sys, rec->dir_fd, name, 0);
@@ -47,7 +49,7 @@ static int visit_file(void *arg, const char *name, unsigned char type)
 
 static int list_files(struct recovery *rec)
 {
-	rec->files.count = rec->metas.count = 0;
+	rec->files.count = rec->metas.count = rec->record_count = 0;
 	int result = sys_list(rec->sys, rec->dir_fd, visit_file, rec);
 
 	if (result < 0)
@@ -144,7 +146,7 @@ static int agree(struct recovery *rec)
 
 /* ---- Which one is active ---- */
 
-static bool is_blank(struct recovery *rec, uint64_t id)
+bool recovery_is_blank(struct recovery *rec, uint64_t id)
 {
 	char name[NAME_SEGMENT_MAX];
 	struct scan scan;
@@ -196,17 +198,17 @@ static int rotation_was_given_up(struct recovery *rec)
 	size_t count = st->segments.count;
 	char name[NAME_SEGMENT_MAX];
 
-	if (count < 2 || !is_blank(rec, st->segments.ids[count - 1]))
+	if (count < 2 || !recovery_is_blank(rec, st->segments.ids[count - 1]))
 		return 0;
-	uint64_t new_id = st->segments.ids[count - 1], old_id = st->segments.ids[count - 2];
+	uint64_t new_id = st->segments.ids[count - 1], old_id = st->segments.ids[count - 2], from = recovery_skipped_from(rec, new_id);
 	/* If head.state names it, the old segment was sealed, unless even taking the rotation back failed: then it is only looked at. */
 	bool sealed = rec->head_result == 0 && rec->head == new_id;
 	st->segments.count = count - 1;
 	rec->probe = sealed;
-	rec->sealed_below = new_id;
+	rec->sealed_below = from;
 	int result = recover_active(rec, old_id);
 	rec->probe = false;
-	if (result == 0 && st->next_id > new_id) {
+	if (result == 0 && st->next_id > from) {
 		log_write(&rec->env->log, WAL_LOG_WARNING, "stream '%s': segment %020" PRIu64 ".wal is the empty rest of a rotation that was given up, %s",
 			  st->name, new_id, recovery_is_read_only(rec) || st->health != WAL_HEALTHY ? "ignoring it" : "removed");
 		if (!recovery_is_read_only(rec) && st->health == WAL_HEALTHY)
@@ -218,7 +220,7 @@ static int rotation_was_given_up(struct recovery *rec)
 		rec->sealed_below = 0;
 		return result < 0 ? result : 1;
 	}
-	if (result == 0 && !sealed && st->next_id < new_id)
+	if (result == 0 && !sealed && st->next_id < from)
 		result = missing_ids(rec, old_id, st->next_id, new_id);
 	else if (result == 0 && !sealed && !recovery_is_read_only(rec) && st->health == WAL_HEALTHY)
 		result = cut_to_length(rec, old_id, st->active.end);
@@ -234,11 +236,11 @@ static int rotation_was_given_up(struct recovery *rec)
 static int follow_named(struct recovery *rec, uint64_t named)
 {
 	struct wal_stream *st = rec->st;
-	uint64_t last = st->segments.ids[st->segments.count - 1];
+	uint64_t last = st->segments.ids[st->segments.count - 1], from = recovery_skipped_from(rec, named);
 
-	if (named <= last || st->next_id > named)
+	if (named <= last || st->next_id > from)
 		return 0; /* of a rotation that was given up */
-	int result = st->next_id < named ? missing_ids(rec, last, st->next_id, named) : 0;
+	int result = st->next_id < from ? missing_ids(rec, last, st->next_id, named) : 0;
 	rec->last_time = st->meta.at.last_time;
 	sys_close(rec->sys, &st->meta_fd);
 	if (result == 0)
@@ -306,6 +308,8 @@ static int choose_active(struct recovery *rec)
 		result = recover_active(rec, st->segments.ids[st->segments.count - 1]);
 	if (result >= 0 && any_named)
 		result = follow_named(rec, named);
+	if (result >= 0)
+		recovery_drop_skipped(rec);
 	return result < 0 ? result : 0;
 }
 
@@ -323,6 +327,7 @@ int stream_recover(struct wal_stream *st, struct wal_error *err)
 	if (result == 0 && !rec.env->opts.ro && st->health == WAL_HEALTHY) {
 		result = agree(&rec);
 		if (result == 0) {
+			recovery_finish_skips(&rec);
 			remove_orphans(&rec);
 		} else if (result == -ENOSPC || result == -EDQUOT) {
 			recovery_read_only(st, "no room to write its index anew");
@@ -338,6 +343,7 @@ int stream_recover(struct wal_stream *st, struct wal_error *err)
 	id_array_release(&rec.files);
 	id_array_release(&rec.metas);
 	id_array_release(&rec.index);
+	free(rec.records);
 	sys_close(rec.sys, &rec.dir_fd);
 	return result;
 }

@@ -15,10 +15,17 @@
  * its successor, and finishes the job; or, if the rotation was given up and the old segment went on, removes it.
  *
  * A step that fails takes back what came before: the stream goes on in the old segment.
+ *
+ * Skipping ids is the same with an N above the old segment's next id (see stream_skip.c). The old file is then cut before 3, and between that and 3 comes
+ *	2a	a record of the skipped ids: "<old segment>.damaged.<n>", fsynced, then the directory
+ * so that who finds N.wal knows why ids are missing before it; a record that no segment follows is removed by the next open. With 7 the old segment's sidecar gets
+ * the gap. Taking it back means that head.state names the old segment again, then N.wal goes, then the record; where that fails the stream stops and the rest is left to the next open.
  */
 #include <errno.h>
 #include <string.h>
 
+#include "cleanup.h"
+#include "damagerec.h"
 #include "names.h"
 #include "scan.h"
 #include "stream_impl.h"
@@ -26,8 +33,10 @@
 struct rotation {
 	struct wal_stream *st;
 	struct sys *sys;
-	uint64_t id;
-	size_t index; /* how many segments there are before the new one */
+	uint64_t old_id;
+	uint64_t from; /* the old one's next id */
+	uint64_t id;   /* the new one's first: `from`, or the ids between are skipped */
+	size_t index;  /* how many segments there are before the new one */
 	uint64_t end; /* of the old one */
 	struct segment *old;
 	int dir_fd;
@@ -35,6 +44,8 @@ struct rotation {
 	bool cut;   /* the old one has been, or may have been */
 	bool stuck; /* the new one could not be taken back */
 	uint64_t allocated;
+	struct stream_skip *skip; /* NULL: none are skipped */
+	bool head_changed;
 };
 
 static int seal_meta(struct wal_stream *st, struct segment *segment, uint64_t end)
@@ -54,6 +65,42 @@ static int seal_meta(struct wal_stream *st, struct segment *segment, uint64_t en
 		result = sys->fdatasync(sys, fd);
 	pthread_mutex_unlock(&st->meta_lock);
 	return result;
+}
+
+struct gap_writer {
+	struct meta_writer writer;
+	struct sys *sys;
+	int fd;
+};
+
+static int emit_block(struct meta_writer *w, uint64_t block_no, uint8_t block[META_BLOCK_BYTES])
+{
+	struct gap_writer *g = container_of(w, struct gap_writer, writer);
+
+	return sys_pwrite_full(g->sys, g->fd, block, META_BLOCK_BYTES, block_no * META_BLOCK_BYTES);
+}
+
+/*
+ * The sidecar of the old segment leads up to the new one. Caller holds st->meta_lock, and goes on to make the segment a sealed one: a flush in between would take the gap out again. What is in
+ * memory stays as it is, for those who read there.
+ */
+static void seal_gap(struct rotation *r)
+{
+	struct wal_stream *st = r->st;
+	uint8_t block[META_BLOCK_BYTES];
+	struct gap_writer g = { .writer = st->meta, .sys = r->sys, .fd = st->meta_fd >= 0 ? st->meta_fd : r->old->meta_fd };
+
+	memcpy(block, st->meta.block, META_OFF_RECORDS + st->meta.used);
+	g.writer.block = block;
+	g.writer.emit = emit_block;
+	g.writer.durable = r->end;
+	int result = meta_writer_gap(&g.writer, r->id - r->from, 0);
+	meta_block_seal(block, g.writer.used, r->end);
+	if (result == 0)
+		result = emit_block(&g.writer, g.writer.block_no, block);
+	/* Only a cache: without the gap it is made anew by who reads there. */
+	if (result == 0)
+		r->sys->ftruncate(r->sys, g.fd, (g.writer.block_no + 1) * META_BLOCK_BYTES);
 }
 
 /*
@@ -124,6 +171,8 @@ static int name_next(struct rotation *r)
 	struct id_array all = { 0 };
 	int result = 0;
 
+	if (r->skip)
+		st->index_unsure = true;
 	if (st->index_unsure) {
 		for (size_t i = 0; i < r->index && result == 0; i++)
 			result = id_array_push(&all, st->segments.ids[i]);
@@ -132,15 +181,51 @@ static int name_next(struct rotation *r)
 		if (result == 0)
 			result = segindex_store(r->sys, r->dir_fd, &all, 0600);
 		id_array_release(&all);
-		if (result == 0)
+		if (result == 0 && !r->skip)
 			st->index_unsure = false;
 	} else {
 		result = segindex_append(r->sys, r->dir_fd, r->index, r->id);
 	}
 
+	r->head_changed = result == 0;
 	if (result == 0)
 		result = headstate_store(r->sys, r->dir_fd, r->id, 0600);
+	if (result == 0)
+		st->index_unsure = false;
 	return result;
+}
+
+/* Step 2a. */
+static int record_skip(struct rotation *r)
+{
+	const struct damage_record record = { .skipped = true, .segment = r->old_id, .offset = r->end, .first_id = r->from, .ids = r->id - r->from };
+	uint64_t size;
+	int fd = damage_record_create(&r->st->engine->env, r->dir_fd, &record, r->skip->record, &size);
+
+	if (fd < 0) {
+		r->skip->record[0] = '\0';
+		return fd;
+	}
+	int result = r->sys->fsync(r->sys, fd);
+	sys_close(r->sys, &fd);
+	return result == 0 ? r->sys->fsync(r->sys, r->dir_fd) : result;
+}
+
+/* What of it was done. The record goes last: without it the rest would look like damage. */
+static int take_back_skip(struct rotation *r, bool created)
+{
+	char name[NAME_SEGMENT_MAX];
+	int result = r->head_changed ? headstate_store(r->sys, r->dir_fd, r->old_id, 0600) : 0;
+
+	if (result == 0 && created)
+		result = r->sys->unlinkat(r->sys, r->dir_fd, name_segment(name, r->id), 0);
+	if (result == 0 && created) {
+		r->sys->unlinkat(r->sys, r->dir_fd, name_meta(name, r->id), 0);
+		result = r->sys->fsync(r->sys, r->dir_fd);
+	}
+	if (result == 0 && r->skip->record[0])
+		result = r->sys->unlinkat(r->sys, r->dir_fd, r->skip->record, 0);
+	return result == 0 ? r->sys->fsync(r->sys, r->dir_fd) : result;
 }
 
 /* What of steps 3 to 6 was done. The index may keep the id at its end: whoever appends to it or opens the stream next puts it right. */
@@ -148,11 +233,14 @@ static void take_back(struct rotation *r)
 {
 	char name[NAME_SEGMENT_MAX];
 
+	bool created = r->fd >= 0;
 	sys_close(r->sys, &r->fd);
-	int result = r->sys->unlinkat(r->sys, r->dir_fd, name_segment(name, r->id), 0);
-	r->sys->unlinkat(r->sys, r->dir_fd, name_meta(name, r->id), 0);
-	if (result == 0)
-		result = r->sys->fsync(r->sys, r->dir_fd);
+	int result = r->skip ? take_back_skip(r, created) : r->sys->unlinkat(r->sys, r->dir_fd, name_segment(name, r->id), 0);
+	if (!r->skip) {
+		r->sys->unlinkat(r->sys, r->dir_fd, name_meta(name, r->id), 0);
+		if (result == 0)
+			result = r->sys->fsync(r->sys, r->dir_fd);
+	}
 	/* With the file still there the old segment must not go on beyond its id, unless the next open has sorted that out. */
 	r->stuck = result < 0;
 	/* The old file goes on, with room for what drafts have reserved. */
@@ -175,9 +263,11 @@ static int switch_over(struct rotation *r)
 			goto out;
 		r->allocated = st->reserved;
 	}
+	if (r->skip)
+		seal_gap(r);
 	pthread_mutex_lock(&st->lock);
 	/* What the old segment holds is durable, and so visible before the segment is sealed. */
-	st->durable_id = r->id;
+	st->durable_id = r->from;
 	stream_advance(st);
 	result = id_array_push(&st->segments, r->id);
 	if (result == 0 && st->meta_fd >= 0) {
@@ -190,6 +280,14 @@ static int switch_over(struct rotation *r)
 	if (result == 0) {
 		struct meta_pos at = { .id = r->id, .last_time = st->meta.at.last_time };
 
+		if (r->skip) {
+			stream_see_cut(st);
+			st->next_id = st->durable_id = r->id;
+			if (r->skip->drops_old) {
+				st->segments.ids[0] = r->id;
+				st->segments.count = 1;
+			}
+		}
 		st->allocated = r->allocated;
 		st->active.first_id = r->id;
 		st->active.end = 0;
@@ -221,15 +319,22 @@ static int build_next(struct rotation *r)
 	r->dir_fd = segment_open_dir(&r->st->engine->env, r->st->name);
 	if (r->dir_fd < 0)
 		return r->dir_fd;
-	result = create_next(r);
+	result = r->skip ? cut_old(r) : 0;
+	if (result == 0 && r->skip)
+		result = record_skip(r);
 	if (result == 0)
+		result = create_next(r);
+	if (result == 0 && !r->skip)
 		result = cut_old(r);
 	if (result == 0)
 		result = name_next(r);
 	if (result == 0)
 		result = switch_over(r);
-	if (result < 0 && r->fd >= 0)
+	if (result < 0 && (r->fd >= 0 || r->skip))
 		take_back(r);
+	/* A reservation may have come between, and room that the old one does not need any more would look like lost bytes. */
+	if (result == 0 && r->skip)
+		(void)cut_old(r);
 	sys_close(r->sys, &r->fd);
 	sys_close(r->sys, &r->dir_fd);
 	return result;
@@ -239,7 +344,6 @@ static int build_next(struct rotation *r)
 static int rotate(struct rotation *r, bool *ret_sync_failed)
 {
 	struct wal_stream *st = r->st;
-	uint64_t old_id = st->active.first_id;
 	int result = stream_pin_active(st, &r->old);
 
 	*ret_sync_failed = false;
@@ -248,7 +352,7 @@ static int rotate(struct rotation *r, bool *ret_sync_failed)
 	uint64_t begin_ns = stats_clock();
 	result = r->sys->fdatasync(r->sys, r->old->fd);
 	pthread_mutex_lock(&st->lock);
-	stream_count_sync(st, begin_ns, r->id, result);
+	stream_count_sync(st, begin_ns, r->from, result);
 	pthread_mutex_unlock(&st->lock);
 	*ret_sync_failed = result < 0;
 	if (result == 0) {
@@ -257,14 +361,14 @@ static int rotate(struct rotation *r, bool *ret_sync_failed)
 		result = build_next(r);
 	}
 	if (result == 0)
-		segcache_forget(st->engine->segcache, st->key, old_id);
+		segcache_forget(st->engine->segcache, st->key, r->old_id);
 	segcache_put(st->engine->segcache, r->old);
 	return result;
 }
 
-int stream_rotate(struct wal_stream *st)
+static int rotate_to(struct wal_stream *st, uint64_t id, struct stream_skip *skip)
 {
-	struct rotation r = { .st = st, .sys = st->engine->env.sys, .dir_fd = -1, .fd = -1 };
+	struct rotation r = { .st = st, .sys = st->engine->env.sys, .dir_fd = -1, .fd = -1, .id = id, .skip = skip };
 	bool sync_failed;
 
 	stream_take_syncing(st);
@@ -272,8 +376,9 @@ int stream_rotate(struct wal_stream *st)
 		stream_give_syncing(st);
 		return -EIO;
 	}
-	r.id = st->next_id;
-	r.index = st->segments.count;
+	r.old_id = st->active.first_id;
+	r.from = st->next_id;
+	r.index = skip && skip->drops_old ? 0 : st->segments.count;
 	r.end = st->active.end;
 	st->touched = true;
 	pthread_mutex_unlock(&st->lock);
@@ -283,7 +388,7 @@ int stream_rotate(struct wal_stream *st)
 	pthread_mutex_lock(&st->lock);
 	stats_add(&st->stats.rotations, result == 0);
 	if (!sync_failed) {
-		st->durable_id = r.id;
+		st->durable_id = result == 0 ? r.id : r.from;
 		if (result < 0) {
 			st->active.durable_end = r.end;
 			st->active.durable_frames = st->active.frames;
@@ -297,6 +402,16 @@ int stream_rotate(struct wal_stream *st)
 	stream_give_syncing(st);
 	stream_advance(st);
 	return sync_failed ? -EIO : result;
+}
+
+int stream_rotate(struct wal_stream *st)
+{
+	return rotate_to(st, st->next_id, NULL);
+}
+
+int stream_rotate_skipping(struct wal_stream *st, uint64_t id, struct stream_skip *skip)
+{
+	return rotate_to(st, id, skip);
 }
 
 int wal_stream_rotate(struct wal_stream *st)

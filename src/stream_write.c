@@ -33,6 +33,8 @@ struct group {
 	uint64_t entries;
 	uint64_t unsynced; /* frames before the first that are not durable yet */
 	uint64_t durable_end;
+	bool restarts; /* the stream has no entries, so its first may have any time */
+	int64_t now;
 	struct meta_writer meta;
 	int meta_fd;
 };
@@ -245,11 +247,17 @@ static int emit_meta(struct meta_writer *w, uint64_t block_no, uint8_t block[MET
 	return result;
 }
 
+static int64_t time_of(const struct group *g, const struct wal_op *op)
+{
+	int64_t time = op->internal.restored ? op->internal.restored->time_ns : g->now;
+
+	return time > g->meta.at.last_time ? time : g->meta.at.last_time + 1;
+}
+
 /* Works on a copy of the last block: what is published stays as it is until the ids are. */
 static int extend_meta(struct group *g, uint32_t spilled_size)
 {
 	struct wal_stream *st = g->st;
-	int64_t now = st->engine->env.sys->now(st->engine->env.sys);
 	uint64_t end = g->offset + g->bytes;
 	int result = 0;
 
@@ -260,6 +268,9 @@ static int extend_meta(struct group *g, uint32_t spilled_size)
 	memcpy(st->meta_work, st->meta.block, META_OFF_RECORDS + st->meta.used);
 	g->meta = st->meta;
 	g->meta.block = st->meta_work;
+	if (g->restarts)
+		meta_writer_begin(&g->meta, g->segment->first_id, NULL, 0, st->meta_work);
+	g->now = st->engine->env.sys->now(st->engine->env.sys);
 	g->meta.emit = emit_meta;
 	g->meta.durable = g->durable_end;
 	for (size_t i = 0; i < g->count && result == 0; i++) {
@@ -272,7 +283,7 @@ static int extend_meta(struct group *g, uint32_t spilled_size)
 
 		if (op_is_spilled(op) && disk_size != (uint64_t)spilled_size + FRAME_LENGTH_BYTES)
 			type = FRAME_LZ4;
-		result = meta_writer_frame(&g->meta, entries, type, (uint32_t)disk_size, now > g->meta.at.last_time ? now : g->meta.at.last_time + 1);
+		result = meta_writer_frame(&g->meta, entries, type, (uint32_t)disk_size, time_of(g, op));
 		for (uint32_t e = 0; e < entries && result == 0; e++)
 			result = meta_writer_length(&g->meta, op_is_spilled(op) ? spilled_size : (uint32_t)op->entries[e].iov_len);
 	}
@@ -293,6 +304,13 @@ bool stream_needs_rotation(const struct wal_stream *st, const struct wal_op *op,
 	return end + op->internal.frame_bytes > opts->segment_size || (opts->segment_entries && count + op_entries(op) > opts->segment_entries);
 }
 
+bool stream_may_restore(const struct wal_stream *st, const struct wal_op *op, uint64_t entries)
+{
+	const struct wal_restored *restored = op->internal.restored;
+
+	return !restored || (!*restored->failed && restored->first_id == st->next_id + entries);
+}
+
 /* Whether its room is its own already. */
 static bool has_room(const struct wal_op *op)
 {
@@ -310,12 +328,13 @@ static void gather(struct wal_stream *st, struct group *g)
 		.first_id = st->next_id,
 		.unsynced = st->active.frames - st->active.durable_frames,
 		.durable_end = st->active.durable_end,
+		.restarts = st->queue.head->internal.restored && st->segments.count == 1 && st->next_id == st->active.first_id && st->active.end == 0,
 	};
 	while (g->count < GROUP_OPS_MAX && st->queue.head) {
 		struct wal_op *op = st->queue.head;
 
 		if (g->count > 0 && (op_is_sync(op) || op_is_spilled(op) || stream_needs_rotation(st, op, g->bytes, g->entries) ||
-				     has_room(op) != has_room(g->ops[0]) ||
+				     has_room(op) != has_room(g->ops[0]) || !stream_may_restore(st, op, g->entries) ||
 				     g->bytes + op->internal.frame_bytes > st->engine->env.opts.write_buffer))
 			break;
 		op->first_id = st->next_id + g->entries;
@@ -425,7 +444,7 @@ void stream_write_some(struct wal_stream *st)
 	pthread_mutex_lock(&st->lock);
 	if (result == 0) {
 		publish_group(st, &g);
-		if (!st->commits.head && st->meta.at.last_time - st->meta_flushed_ns > META_FLUSH_NS) {
+		if (!st->commits.head && g.now - st->meta_flushed_ns > META_FLUSH_NS) {
 			pthread_mutex_unlock(&st->lock);
 			stream_flush_meta(st);
 			pthread_mutex_lock(&st->lock);

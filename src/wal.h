@@ -426,6 +426,7 @@ int wal_stream_append(struct wal_stream *stream, const void *data, size_t size, 
 int wal_stream_append_batch(struct wal_stream *stream, const struct iovec *entries, size_t count, unsigned flags, uint64_t *ret_first_id);
 
 struct wal_draft;
+struct wal_restored;
 
 /*
  * An append, or a sync, that calls back instead of blocking. The caller owns the struct and all it points to, and leaves them alone from
@@ -447,6 +448,7 @@ struct wal_op {
 		struct wal_op *next;
 		struct wal_draft *draft;
 		struct wal_payload *payload;
+		const struct wal_restored *restored;
 		uint64_t end_id;
 		uint64_t frame_offset;
 		uint64_t frame_bytes;
@@ -715,17 +717,18 @@ int wal_checkpoint_prune_before(struct wal_store *store, const void *id, size_t 
 
 /*
  * Appends entries with the ids and times that they have: entries[0].id must be the stream's next id, each following one goes on without a gap, otherwise -EINVAL and nothing is
- * appended. A time that is not later than that of the entry before is made one nanosecond later. Each becomes a frame of its own; but a run of entries that are 1 ns apart, as
+ * appended. A time that is not later than that of the entry before is made one nanosecond later; in a stream that holds no entries the first may have any. What lies before 1 or behind
+ * INT64_MAX / 2 (the year 2116) counts as that. An append that follows goes on from there: it is 1 ns later if its own time would not be. Each becomes a frame of its own; but a run of entries that are 1 ns apart, as
  * the entries of a batch are, becomes a batch again, which is as good and smaller. Committed as WAL_SYNC_ASYNC does, or with WAL_DURABLE in `flags` durable when it returns. On
- * failure some of the first may be there: wal_stream_bounds() tells. Another append to the stream meanwhile makes it fail. *ret_count (may be NULL) is how many were appended, on failure too. As
+ * failure some of the first may be there: wal_stream_bounds() tells. Another append to the stream meanwhile makes it fail with -EINVAL. *ret_count (may be NULL) is how many were appended, on failure too. As
  * wal_stream_append_batch() otherwise; a count of 0 is nothing to do.
  */
 int wal_stream_restore(struct wal_stream *stream, const struct wal_entry *entries, size_t count, unsigned flags, size_t *ret_count);
 
 /*
  * The stream goes on with `next_id`, durably. Of a stream that holds no entries it becomes the first id, and those before count as pruned. In one that holds some, the ids from its next id up to
- * it are lost for good: reading them gives -EBADMSG, iterators WAL_GAP, wal_verify() notes them as known. 0 also if it is the next id already; -EINVAL if it lies before. Blocks for
- * several syncs.
+ * it are lost for good: reading them gives -EBADMSG, iterators WAL_GAP, wal_verify() notes them as known. 0 also if it is the next id already; -EINVAL if it lies before, or so
+ * far on that ids would end. A crash leaves it done or not done. Blocks for several syncs. -ENOSPC and the like: the stream is as before.
  */
 int wal_stream_skip(struct wal_stream *stream, uint64_t next_id);
 

@@ -17,12 +17,13 @@ LAYERS = [
     ["ckptbytes", "ckptindex", "meta", "scan"],
     ["ckptend", "ckptlog_impl", "rebuild"],
     ["ckptlog", "ckptlog_aside", "ckptlog_write", "ckptscan", "segment"],
-    ["ckptexam", "ckptlog_open", "examine", "root", "segcache"],
+    ["ckptexam", "ckptlog_open", "damagerec", "examine", "root", "segcache"],
     ["repair", "stream_impl"],
     ["recovery"],
-    ["check", "draft", "iter", "reader", "recover_active", "stream", "stream_append", "stream_commit", "stream_ops", "stream_prune", "stream_read", "stream_recover", "stream_rotate",
-     "stream_space", "stream_stat", "stream_write", "txn"],
+    ["check", "draft", "iter", "reader", "recover_active", "recover_skip", "stream", "stream_append", "stream_commit", "stream_ops", "stream_prune", "stream_read", "stream_recover", "stream_restore",
+     "stream_rotate", "stream_skip", "stream_space", "stream_stat", "stream_write", "txn"],
     ["store_impl"],
+    ["cut"],
     ["checkpoint", "shard", "store", "store_streams"],
 ]
 

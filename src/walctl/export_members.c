@@ -180,7 +180,7 @@ static enum exit_code put_checkpoints(struct members *members)
 
 /* ---- The manifest ---- */
 
-/* An id that is too long for a name is told here. */
+/* How many there are, and an id that is too long for a name, is told here. */
 static enum exit_code note_checkpoint(void *arg, const struct wal_checkpoint *checkpoint)
 {
 	struct exporter *exporter = arg;
@@ -188,6 +188,7 @@ static enum exit_code note_checkpoint(void *arg, const struct wal_checkpoint *ch
 	size_t length = percent_encode(checkpoint->id, checkpoint->id_size, name);
 	struct manifest_checkpoint item = { name, 0, { (void *)checkpoint->id, checkpoint->id_size } };
 
+	exporter->what.checkpoints_told++;
 	if (!percent_is_cut(name, length))
 		return EXIT_OK;
 	return manifest_add_checkpoint(&exporter->what, &item) < 0 ? command_fail(exporter->command, -ENOMEM, "writing") : EXIT_OK;

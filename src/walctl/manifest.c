@@ -117,7 +117,7 @@ void manifest_write(const struct manifest *manifest, bool state, FILE *file)
 
 	fprintf(file, "walfs %s 1\n", state ? "state" : "export");
 	if (!state)
-		fprintf(file, "shards %" PRIu32 "\n", manifest->shards);
+		fprintf(file, "shards %" PRIu32 "\ncheckpoints %" PRIu64 "\n", manifest->shards, manifest->checkpoints_told);
 	for (size_t i = 0; i < manifest->stream_count; i++) {
 		const struct manifest_stream *stream = &manifest->streams[i];
 
@@ -224,6 +224,8 @@ static int read_line(char *line, bool state, struct manifest *manifest)
 		return read_stream(words, count, state, manifest);
 	if (!strcmp(words[0], "checkpoint"))
 		return read_checkpoint(words, count, state, manifest);
+	if (!state && !strcmp(words[0], "checkpoints") && count == 2)
+		return read_number(words[1], &manifest->checkpoints_told) ? 0 : -EBADMSG;
 	if (state || strcmp(words[0], "shards") || count != 2 || !read_number(words[1], &shards) || shards > UINT16_MAX)
 		return -EBADMSG;
 	manifest->shards = (uint32_t)shards;
@@ -267,6 +269,6 @@ int manifest_read(const char *text, size_t size, bool state, struct manifest *ma
 	if (r == -EBADMSG)
 		snprintf(ret_fault, 128, "line %zu: expected %s", line,
 			 line == 1 ? (state ? "'walfs state 1'" : "'walfs export 1'") : state ? "'stream NAME FIRST NEXT SIZE CRC' or 'checkpoint TIME ID'" :
-					   "'shards N', 'stream NAME FIRST FROM NEXT' or 'checkpoint NAME ID'");
+					   "'shards N', 'checkpoints N', 'stream NAME FIRST FROM NEXT' or 'checkpoint NAME ID'");
 	return r;
 }

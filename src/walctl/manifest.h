@@ -6,6 +6,7 @@
  *	walfs export 1
  *	shards 0
  *	stream orders 0 100 250		(the source had entries from id 0 on; here are those from 100 to 249)
+ *	checkpoints 3			(so many follow)
  *	checkpoint NAME 6e6f…		(all of an id, in hexadecimal, that is too long for the name of its file)
  *
  * And what a store holds, so that an export can begin where it ends:
@@ -44,6 +45,7 @@ struct manifest_checkpoint {
 
 struct manifest {
 	uint32_t shards;
+	uint64_t checkpoints_told; /* export: how many files of checkpoints there are */
 	struct manifest_stream *streams; /* sorted by name, bytewise */
 	size_t stream_count, stream_capacity;
 	struct manifest_checkpoint *checkpoints;

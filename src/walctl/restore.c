@@ -28,7 +28,9 @@ struct restore {
 	struct manifest seen; /* by reading it through before: of each stream the first id and the one after the last */
 	struct manifest names;	/* likewise all streams, also those without entries */
 	void *piece;
-	uint64_t foreign, files, whole_seconds;
+	uint64_t foreign, files, whole_seconds, checkpoint_files;
+	char *gap_stream; /* the first stream of which entries are missing, and which */
+	uint64_t gap_from, gap_next;
 };
 
 enum exit_code restore_fail_source(const struct command *command, const struct source *source, const char *name, int result)
@@ -133,10 +135,11 @@ static enum exit_code see_entry(struct restore *restore, const struct place *pla
 			    restore->source_name, name, place->id, stream->next - 1);
 		return EXIT_LACKING;
 	}
-	if (place->id > stream->next && !restore->allow_gaps) {
-		command_say(restore->command, "%s: stream '%s': entries %" PRIu64 " to %" PRIu64 " are missing (--allow-gaps gives them up)", restore->source_name, name, stream->next,
-			    place->id - 1);
-		return EXIT_LACKING;
+	/* Perhaps they come later, which is another fault. */
+	if (place->id > stream->next && !restore->gap_stream) {
+		restore->gap_stream = strdup(place->name);
+		restore->gap_from = stream->next;
+		restore->gap_next = place->id;
 	}
 	stream->next = place->id + 1;
 	return EXIT_OK;
@@ -178,6 +181,7 @@ static enum exit_code read_through(struct restore *restore)
 	enum exit_code code = EXIT_OK;
 	struct member member;
 	struct place place;
+	char name[TEXT_NAME_MAX];
 	bool end = false;
 	int r;
 
@@ -188,6 +192,11 @@ static enum exit_code read_through(struct restore *restore)
 	}
 	if (!code)
 		code = see_undecided(restore);
+	if (!code && restore->gap_stream && !restore->allow_gaps) {
+		command_say(restore->command, "%s: stream '%s': entries %" PRIu64 " to %" PRIu64 " are missing (--allow-gaps gives them up)", restore->source_name,
+			    text_escape(name, restore->gap_stream), restore->gap_from, restore->gap_next - 1);
+		code = EXIT_LACKING;
+	}
 	if (code)
 		return code;
 	places_release(&restore->places);
@@ -340,6 +349,7 @@ static enum exit_code restore_member(struct restore *restore, const struct membe
 		break;
 	case PLACE_CHECKPOINT:
 		*ret_go_on = true;
+		restore->checkpoint_files++;
 		return restore_checkpoint(restore, member, place);
 	case PLACE_FOREIGN:
 		*ret_go_on = true;
@@ -368,6 +378,11 @@ static enum exit_code check_told(struct restore *restore)
 			code = intake_first(&restore->intake, stream, told->first);
 		if (!code)
 			code = intake_gap(&restore->intake, stream, told->next);
+	}
+	if (!code && restore->checkpoint_files < restore->told.checkpoints_told) {
+		command_say(restore->command, "%s: expected %" PRIu64 " checkpoints, found %" PRIu64 ": it is not whole", restore->source_name, restore->told.checkpoints_told,
+			    restore->checkpoint_files);
+		return EXIT_LACKING;
 	}
 	return code;
 }
@@ -448,6 +463,7 @@ enum exit_code restore_run(const struct command *command, struct source *source,
 	manifest_release(&restore.told);
 	manifest_release(&restore.seen);
 	manifest_release(&restore.names);
+	free(restore.gap_stream);
 	free(restore.piece);
 	return code;
 }

@@ -60,7 +60,7 @@ restored() {
 }
 
 by_archive() {
-	ctl 0 export --to tar rich -o rich.tar && silent && said '' && [ ! -e rich.tar.part ] && restored rich.tar && restored --from=rich.tar && restored - <rich.tar &&
+	ctl 0 export --to tar rich -o rich.tar && silent && said '' && [ ! -e rich.tar.part ] && restored --from=rich.tar &&
 		restored < <(cat rich.tar) && ctl 0 export rich --to=tar && cmp out rich.tar
 }
 
@@ -74,14 +74,19 @@ ns = json.load(sys.stdin)["entries"][0]["time_ns"]
 print(time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ns // 10**9)) + f".{ns % 10**9:09d} " + time.strftime("%z"))')" ] && restored tree
 }
 
+# unpacked FILE: as it is, and from a pipe
+unpacked() {
+	rm -rf none && ctl 0 restore none "$1" && same few none && rm -rf none && ctl 0 restore none - < <(cat "$1") && same few none
+}
+
 compressed() {
-	gzip <rich.tar >rich.tgz && restored rich.tgz && restored < <(cat rich.tgz) && { ! command -v xz >found || { xz -0 <rich.tar >rich.txz && restored rich.txz; }; } &&
-		{ ! command -v zstd >found || { zstd -q <rich.tar >rich.tzst && restored rich.tzst; }; } && rm rich.t?z* &&
-		{ ! command -v bzip2 >found || { bzip2 <rich.tar >rich.tbz && ctl 1 restore none rich.tbz && [ ! -e none ]; }; }
+	seq 2000 | append few s && "$walctl" export --to tar few >few.tar && gzip <few.tar >few.gz && unpacked few.gz && { ! command -v xz >found || { xz -0 <few.tar >few.xz && unpacked few.xz; }; } &&
+		{ ! command -v zstd >found || { zstd -q <few.tar >few.zst && unpacked few.zst; }; } &&
+		{ ! command -v bzip2 >found || { bzip2 <few.tar >few.bz2 && rm -rf none && ctl 1 restore none few.bz2 && [ ! -e none ]; }; }
 }
 
 by_files() {
-	rm -rf files && ctl 0 export --to files -o files rich && silent && said '' && [ ! -e files/.walfs.part ] && restored files && tree files | grep /0 >before &&
+	rm -rf files && ctl 0 export --to files -o files rich && silent && said '' && [ ! -e files/.walfs.part ] && tree files | grep /0 >before &&
 		ctl 0 export --to=files --output=files rich && tree files | grep /0 | diff before - && restored files && tar --sort=name --format=pax -cf files.tar -C files . && restored files.tar
 }
 
@@ -270,7 +275,7 @@ killed() {
 	wait $pid 2>/dev/null
 	exec 8>&-
 	rm fifo
-	[ $found = 0 ] && ctl 0 restore back many.tar && grep -Eq '^[0-9]+ entries appended, [1-9][0-9]* were there, 1 checkpoint made' out && same many back && sound back
+	[ $found = 0 ] && ctl 0 restore back many.tar && grep -Eq '^[0-9]+ entries appended, [1-9][0-9]* were there, 1 checkpoint made' out && same_data many back && sound back
 }
 
 # ---- As text ----

@@ -21,6 +21,8 @@ static const struct verb_option options[] = {
 	{ 0 },
 };
 
+enum { COMPARED_LAST = 16 };
+
 #define INTERVAL_USUAL 1.0
 #define INTERVAL_MIN 0.05
 #define INTERVAL_MAX 86400.0
@@ -73,9 +75,9 @@ static enum exit_code give_up(void *arg, uint64_t id, uint64_t count, int result
 	struct copy *copy = arg;
 
 	entries_say(copy->command, copy->stream, id, count, result == WAL_PRUNED ? "pruned" : "damaged");
-	if (id + count <= copy->to->next)
-		return EXIT_OK; /* the copy has them */
 	copy->lacking = true;
+	if (id + count <= copy->to->next)
+		return EXIT_OK; /* the copy has them, or has given them up */
 	return intake_gap(&copy->intake, copy->to, id + count);
 }
 
@@ -89,27 +91,30 @@ static enum exit_code walk(struct copy *copy, uint64_t id, uint64_t end)
 
 /* ---- Streams ---- */
 
-/* That the last one that both have is the same is taken to say that all before it are; if it isn't, the first one that differs is looked for, and said. */
-static enum exit_code compare(struct copy *copy, uint64_t first, uint64_t end)
+/* EXIT_OK with *ret_same false: size or checksum differ. What is damaged in the source only is no difference: the copy has it. */
+static enum exit_code compare_one(struct copy *copy, uint64_t id, bool *ret_same)
 {
 	char name[TEXT_NAME_MAX];
 	uint64_t size, to_size;
 	uint32_t crc, to_crc;
-	int r, to_r;
+	int r = entries_digest(copy->stream, id, &size, &crc), to_r = entries_digest(copy->to->stream, id, &to_size, &to_crc);
 
-	if (first >= end)
-		return EXIT_OK;
-	if (!copy->full) {
-		r = entries_digest(copy->stream, end - 1, &size, &crc);
-		to_r = entries_digest(copy->to->stream, end - 1, &to_size, &to_crc);
-		if (r == 0 && to_r == 0 && size == to_size && crc == to_crc)
-			return EXIT_OK;
-		if (r == -EBADMSG && to_r == 0)
-			return EXIT_OK; /* the copy has what is damaged here */
-		if (r || to_r)
-			return command_fail(r ? copy->command : &copy->intake.command, r ? r : to_r, "stream '%s': entry %" PRIu64, text_escape(name, copy->to->name), end - 1);
-	}
-	return walk(copy, first, end);
+	*ret_same = r == -EBADMSG || (size == to_size && crc == to_crc);
+	if ((r && r != -EBADMSG) || (to_r && !(r == -EBADMSG && to_r == -EBADMSG)))
+		return command_fail(r && r != -EBADMSG ? copy->command : &copy->intake.command, r && r != -EBADMSG ? r : to_r, "stream '%s': entry %" PRIu64,
+				    text_escape(name, copy->to->name), id);
+	return EXIT_OK;
+}
+
+/* That the last ones that both have are the same is taken to say that all are; if they aren't, the first one that differs is looked for, and said. */
+static enum exit_code compare(struct copy *copy, uint64_t first, uint64_t end)
+{
+	enum exit_code code = EXIT_OK;
+	bool same = !copy->full;
+
+	for (uint64_t id = end; id > first && end - id < COMPARED_LAST && same && !code; id--)
+		code = compare_one(copy, id - 1, &same);
+	return code || same || first >= end ? code : walk(copy, first, end);
 }
 
 static enum exit_code copy_new(struct copy *copy, uint64_t first, uint64_t next)

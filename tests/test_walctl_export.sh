@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2086 # what is not quoted has no blanks
 #
 # walctl export and restore: test_walctl_export.sh WALCTL [WALFS].
 lib=$(cd "$(dirname "$0")/lib" && pwd)
-. "$lib/walctl_common.sh"
+. "$(dirname "$0")/lib/walctl_common.sh"
 export LC_ALL=C
 
 # same STORE1 STORE2: both hold the same, to the nanosecond
@@ -261,6 +262,11 @@ damaged() {
 
 # ---- Killed ----
 
+# begun STORE STREAM: there are entries
+begun() {
+	"$walctl" ls "$1" "$2" 2>/dev/null | grep -q '^ *1 '
+}
+
 # A restore that is killed in the middle, and run again.
 killed() {
 	local pid
@@ -269,7 +275,7 @@ killed() {
 		seq 10 | append many t && "$walctl" checkpoint create many c && "$walctl" export --to tar many >many.tar && rm -f fifo && mkfifo fifo || return
 	"$walctl" restore back fifo >out 2>err &
 	pid=$!
-	exec 8>fifo && head -c 40000000 many.tar >&8 && within eval '"$walctl" ls back s 2>/dev/null | grep -q "^ *1 "' && ! "$walctl" ls back s | grep -q '^ *59999 '
+	exec 8>fifo && head -c 40000000 many.tar >&8 && within begun back s && ! "$walctl" ls back s | grep -q '^ *59999 '
 	local found=$?
 	kill -9 $pid
 	wait $pid 2>/dev/null
@@ -290,14 +296,14 @@ as_json() {
 	rm -rf j && printf 'a "b" \\ \n\t\001\177 \xc3\xbc \xf0\x9f\x98\x80' | add j $'bad\xff' && for bytes in '' '\xff' 'x\xc3' '\xed\xa0\x80' '\xc0\x80' '\xf4\x90\x80\x80' '\xe2\x82' 'fo\xffob'; do
 		printf '%b' "$bytes" | add j $'bad\xff' || return
 	done
-	head -c 2500000 /dev/urandom >random && add j random <random && yes $'\xc3\xbc\xe2\x82\xac' | head -c 3000000 >utf8 && add j random <utf8 &&
+	head -c 2500000 /dev/urandom >noise && add j random <noise && yes $'\xc3\xbc\xe2\x82\xac' | head -c 3000000 >utf8 && add j random <utf8 &&
 		ctl 0 export --to jsonl j && python3 - <<'END'
 import base64, json
 rows = [json.loads(line) for line in open("out", encoding="utf-8")]
 data = [row["data"].encode() if "data" in row else base64.b64decode(row["data_base64"], validate=True) for row in rows]
 assert data[:9] == [b'a "b" \\ \n\t\001\177 \xc3\xbc \xf0\x9f\x98\x80', b"", b"\xff", b"x\xc3", b"\xed\xa0\x80", b"\xc0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"fo\xffob"], data[:9]
 assert ["data" in row for row in rows] == [True, True] + [False] * 8 + [rows[10].get("data") is not None]
-assert data[9] == open("random", "rb").read() and data[10] == open("utf8", "rb").read()
+assert data[9] == open("noise", "rb").read() and data[10] == open("utf8", "rb").read()
 assert rows[0]["stream"] == "bad\\xff" and rows[0]["stream_hex"] == "626164ff" and [row["id"] for row in rows] == [*range(9), 0, 1]
 assert all(row["time"].endswith("Z") and row["time_ns"] > 0 for row in rows)
 END

@@ -95,8 +95,8 @@ static enum exit_code walk(struct copy *copy, uint64_t id, uint64_t end)
 static enum exit_code compare_one(struct copy *copy, uint64_t id, bool *ret_same)
 {
 	char name[TEXT_NAME_MAX];
-	uint64_t size, to_size;
-	uint32_t crc, to_crc;
+	uint64_t size = 0, to_size = 0;
+	uint32_t crc = 0, to_crc = 0;
 	int r = entries_digest(copy->stream, id, &size, &crc), to_r = entries_digest(copy->to->stream, id, &to_size, &to_crc);
 
 	*ret_same = r == -EBADMSG || (size == to_size && crc == to_crc);

@@ -37,6 +37,8 @@ static void put_result(const struct command *command, const char *source_name, c
 		command_say(command, "%s: %" PRIu64 " %s left out", source_name, result->foreign, result->foreign == 1 ? "file is" : "files are");
 	if (result->whole_seconds)
 		command_say(command, "%s: all times are whole seconds: tar has them exactly with --format=pax only", source_name);
+	if (result->other_times)
+		command_say(command, "%s: %" PRIu64 " of the entries that were there already %s another time", source_name, result->other_times, result->other_times == 1 ? "has" : "have");
 	if (command->given[OPT_QUIET])
 		return;
 	put_count(out, result->appended, "entry", "entries", " appended, ");

@@ -212,6 +212,7 @@ static enum exit_code begin_compare(struct intake *intake)
 	if (r)
 		return fail(intake, r, stream, id);
 	intake->mode = INTAKE_COMPARE;
+	intake->other_times += info.time_ns / 1000000000 - intake->entry.time_ns / 1000000000 > 1 || intake->entry.time_ns / 1000000000 - info.time_ns / 1000000000 > 1;
 	if (info.size == intake->entry_size)
 		return EXIT_OK;
 	snprintf(how, sizeof(how), "it has %" PRIu64 " bytes, what comes has %" PRIu64, info.size, intake->entry_size);

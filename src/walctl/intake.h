@@ -56,6 +56,7 @@ struct intake {
 
 	/* what was done */
 	uint64_t appended, compared, lost, checkpoints, checkpoints_there;
+	uint64_t other_times; /* of those compared: a second or more off */
 };
 
 /*

@@ -440,8 +440,16 @@ static void fill_result(const struct restore *restore, struct restore_result *re
 {
 	const struct intake *intake = &restore->intake;
 
-	*ret = (struct restore_result){ intake->appended,	       intake->compared, intake->lost, intake->checkpoints,
-					intake->checkpoints_there, restore->foreign, restore->files > 1 && restore->whole_seconds == restore->files };
+	*ret = (struct restore_result){
+		.appended = intake->appended,
+		.compared = intake->compared,
+		.lost = intake->lost,
+		.checkpoints = intake->checkpoints,
+		.checkpoints_there = intake->checkpoints_there,
+		.other_times = intake->other_times,
+		.foreign = restore->foreign,
+		.whole_seconds = restore->files > 1 && restore->whole_seconds == restore->files,
+	};
 }
 
 enum exit_code restore_run(const struct command *command, struct source *source, const char *name, bool allow_gaps, struct restore_result *ret)

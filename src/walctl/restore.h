@@ -9,6 +9,7 @@
 /* What was done, for a summary; also after a failure. */
 struct restore_result {
 	uint64_t appended, compared, lost, checkpoints, checkpoints_there;
+	uint64_t other_times; /* entries that were there, with other times */
 	uint64_t foreign;    /* members that are no part of a store: the first few were named on stderr */
 	bool whole_seconds;  /* no time had a fraction, as if the archive could not hold it */
 };

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <locale.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "member_writer.h"
 
@@ -13,25 +14,32 @@ struct tar_writer {
 	struct archive *archive;
 	struct archive_entry *entry;
 	FILE *file;
+	int error; /* once the file could not be written: nothing more is */
 };
 
+/* libarchive is not told that writing failed: it would then let go of memory that it has. */
 static la_ssize_t write_out(struct archive *archive, void *arg, const void *data, size_t size)
 {
 	struct tar_writer *writer = arg;
 
-	if (fwrite(data, 1, size, writer->file) == size)
-		return (la_ssize_t)size;
-	archive_set_error(archive, errno, "writing");
-	return -1;
+	(void)archive;
+	errno = 0;
+	if (!writer->error && fwrite(data, 1, size, writer->file) != size)
+		writer->error = errno ? errno : EIO;
+	return (la_ssize_t)size;
 }
 
 static int fail(struct tar_writer *writer)
 {
-	int error = archive_errno(writer->archive);
-	const char *text = archive_error_string(writer->archive);
+	const char *text = writer->error ? strerror(writer->error) : archive_error_string(writer->archive);
 
-	snprintf(writer->base.fault, sizeof(writer->base.fault), "%s", text ? text : "");
-	return error > 0 ? -error : -EIO;
+	snprintf(writer->base.fault, sizeof(writer->base.fault), "%s", text ? text : "the archive can't be written");
+	return writer->error ? -writer->error : -EIO;
+}
+
+static int check(struct tar_writer *writer, bool good)
+{
+	return good && !writer->error ? 0 : fail(writer);
 }
 
 static bool is_ascii(const char *path)
@@ -54,7 +62,7 @@ static int put_header(struct tar_writer *writer, const char *path, unsigned type
 	archive_entry_set_size(writer->entry, (la_int64_t)size);
 	archive_entry_set_mtime(writer->entry, time_ns / 1000000000 - (ns < 0), (long)(ns < 0 ? ns + 1000000000 : ns));
 	r = archive_write_header(writer->archive, writer->entry);
-	return r == ARCHIVE_OK || (r == ARCHIVE_WARN && !is_ascii(path)) ? 0 : fail(writer);
+	return check(writer, r == ARCHIVE_OK || (r == ARCHIVE_WARN && !is_ascii(path)));
 }
 
 static int put_dir(struct member_writer *base, const char *path, int64_t time_ns)
@@ -74,21 +82,21 @@ static int put_data(struct member_writer *base, const void *data, size_t size)
 
 	if (!size)
 		return 0;
-	return archive_write_data(writer->archive, data, size) == (la_ssize_t)size ? 0 : fail(writer);
+	return check(writer, archive_write_data(writer->archive, data, size) == (la_ssize_t)size);
 }
 
 static int put_end(struct member_writer *base)
 {
 	struct tar_writer *writer = (struct tar_writer *)base;
 
-	return archive_write_finish_entry(writer->archive) == ARCHIVE_OK ? 0 : fail(writer);
+	return check(writer, archive_write_finish_entry(writer->archive) == ARCHIVE_OK);
 }
 
 static int finish(struct member_writer *base)
 {
 	struct tar_writer *writer = (struct tar_writer *)base;
 
-	return archive_write_close(writer->archive) == ARCHIVE_OK ? 0 : fail(writer);
+	return check(writer, archive_write_close(writer->archive) == ARCHIVE_OK);
 }
 
 /* An archive that was broken off isn't to get an end: it would look whole. */
@@ -96,7 +104,7 @@ static void tar_writer_free(struct member_writer *base)
 {
 	struct tar_writer *writer = (struct tar_writer *)base;
 
-	archive_write_fail(writer->archive);
+	writer->error = ECANCELED;
 	archive_write_free(writer->archive);
 	archive_entry_free(writer->entry);
 	free(writer);

@@ -13,7 +13,7 @@
 #include "store_impl.h"
 
 enum {
-	WORKERS_MAX = 4,
+	WORKERS_MAX = 16, /* what mostly waits for the disk, which does many syncs at once in little more than the time of a few */
 	BUCKETS_MIN = 64,
 };
 
@@ -293,8 +293,10 @@ int wal_store_close(struct wal_store *store)
 				first_error = result;
 		}
 	}
+	int result = ckptlog_close(store->checkpoints);
+	store->checkpoints = NULL;
 	store_free(store);
-	return first_error;
+	return first_error < 0 ? first_error : result;
 }
 
 /* ---- The whole ---- */

@@ -98,7 +98,7 @@ static void answer(struct commit *commit, struct waiter *waiters, int error)
 		if (waiter->written && !error)
 			fuse_reply_write(waiter->req, waiter->written);
 		else
-			fuse_reply_err(waiter->req, error);
+			walfs_reply_err(waiter->req, error);
 		if (waiter != &commit->first_waiter)
 			free(waiter);
 	}
@@ -109,7 +109,7 @@ static void commit_done(struct wal_op *op)
 	struct commit *commit = op->arg;
 	struct append *append = commit->append;
 	struct walfs *fs = append->handle.fs;
-	int error = walfs_errno(op->result);
+	int error = walfs_errno_open(op->result);
 	struct waiter *waiters;
 
 	pthread_mutex_lock(&append->lock);
@@ -203,7 +203,7 @@ static void append_write(struct handle *handle, fuse_req_t req, const char *data
 	pthread_mutex_lock(&append->lock);
 	error = append->failed;
 	if (!error)
-		error = walfs_errno(put(append, data, size, offset, fi));
+		error = walfs_errno_open(put(append, data, size, offset, fi));
 	if (!error && fi->flags & (O_SYNC | O_DSYNC)) {
 		commit = detach(append, WAL_DURABLE, req, size);
 		error = commit ? 0 : ENOMEM;
@@ -217,7 +217,7 @@ static void append_write(struct handle *handle, fuse_req_t req, const char *data
 	if (commit)
 		submit(commit);
 	else if (error)
-		fuse_reply_err(req, error);
+		walfs_reply_err(req, error);
 	else
 		fuse_reply_write(req, size);
 }
@@ -289,7 +289,7 @@ static void append_flush(struct handle *handle, fuse_req_t req, uint64_t lock_ow
 	if (commit)
 		submit(commit);
 	else if (error || joined)
-		fuse_reply_err(req, error);
+		walfs_reply_err(req, error);
 }
 
 static void append_fsync(struct handle *handle, fuse_req_t req)
@@ -314,7 +314,7 @@ static void append_fsync(struct handle *handle, fuse_req_t req)
 	else if (nothing)
 		sync_stream(handle->fs, handle->slot, req); /* covers what this handle has appended */
 	else
-		fuse_reply_err(req, error);
+		walfs_reply_err(req, error);
 }
 
 static int truncate_draft(struct append *append, uint64_t size)
@@ -432,13 +432,13 @@ void append_open(struct walfs *fs, const struct node *node, fuse_req_t req, stru
 	(void)fi; /* O_TRUNC: there is nothing to cut */
 	r = slot_get(fs, node->slot, &slot);
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	append = calloc(1, sizeof(*append));
 	if (!append) {
 		slot_put(fs, slot);
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	append->base_known = true;

@@ -146,7 +146,7 @@ static void run_write(struct batch *batch, const struct turn *turn)
 	int error = batch->failed ? batch->failed : batch->write_error;
 
 	if (!error && turn->size) {
-		error = walfs_errno(put(batch, turn));
+		error = walfs_errno_open(put(batch, turn));
 		/* Nobody can commit what an owner could not be noted for: RELEASE reports it. */
 		if (owners_reserve(&batch->owners) == 0)
 			owners_add(&batch->owners, turn->owner);
@@ -162,7 +162,7 @@ static void commit_done(struct wal_op *op)
 {
 	struct batch *batch = op->arg;
 
-	batch->failed = walfs_errno(op->result);
+	batch->failed = walfs_errno_open(op->result);
 	if (batch->failed)
 		report_dropped(batch, wal_strerror(op->result));
 	drop(batch);
@@ -307,7 +307,7 @@ void batch_open(struct walfs *fs, const struct node *node, fuse_req_t req, struc
 		}
 	}
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	handle_init(&batch->handle, &batch_ops, fs, slot);

@@ -30,7 +30,7 @@ static void file_read(struct handle *handle, fuse_req_t req, size_t size, uint64
 static void file_write(struct handle *handle, fuse_req_t req, const char *data, size_t size, uint64_t offset, const struct fuse_file_info *fi)
 {
 	(void)handle, (void)data, (void)size, (void)offset, (void)fi;
-	fuse_reply_err(req, EPERM);
+	walfs_reply_err(req, EPERM);
 }
 
 static void file_free(struct handle *handle)
@@ -95,7 +95,7 @@ void checkpoint_open(struct walfs *fs, const struct node *node, fuse_req_t req, 
 
 	r = fi->flags & O_TRUNC ? -EPERM : file_new(fs, node->number, &file);
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	fill_info(file, fi);
@@ -139,7 +139,7 @@ static void make_run(struct job *job)
 	if (r == 0 && change->open)
 		r = file_new(fs, node.number, &file);
 	if (r) {
-		fuse_reply_err(change->req, walfs_errno(r));
+		walfs_reply_err(change->req, walfs_errno(r));
 	} else if (!change->open) {
 		fuse_reply_entry(change->req, &entry);
 	} else {
@@ -156,7 +156,7 @@ static void remove_run(struct job *job)
 	struct checkpoint_change *change = (struct checkpoint_change *)job;
 	struct walfs *fs = change->fs;
 
-	fuse_reply_err(change->req, walfs_errno(checkpoints_remove(fs, change->name)));
+	walfs_reply_err(change->req, walfs_errno(checkpoints_remove(fs, change->name)));
 	free(change);
 	walfs_end(fs);
 }
@@ -167,7 +167,7 @@ static void submit(struct walfs *fs, const char *name, fuse_req_t req, const str
 	struct checkpoint_change *change = calloc(1, sizeof(*change) + name_bytes);
 
 	if (!change) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	change->job.run = run;

@@ -36,7 +36,7 @@ static void control_write(struct handle *handle, fuse_req_t req, const char *dat
 		data++, size--;
 	write = malloc(sizeof(*write) + size + 1);
 	if (!write) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	*write = (struct control_write){ .job = { .run = control_job }, .handle = handle, .run = control->run, .req = req, .bytes = bytes, .size = size };
@@ -52,7 +52,7 @@ void control_answer(struct control_write *write, int result)
 	struct walfs *fs = write->handle->fs;
 
 	if (result)
-		fuse_reply_err(write->req, walfs_errno(result));
+		walfs_reply_err(write->req, walfs_errno_open(result));
 	else
 		fuse_reply_write(write->req, write->bytes);
 	handle_unref(write->handle);
@@ -82,14 +82,14 @@ void control_open(struct walfs *fs, const struct node *node, void (*run)(struct 
 	else if (node_has_slot(node))
 		r = slot_get(fs, node->slot, &slot);
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	control = calloc(1, sizeof(*control));
 	if (!control) {
 		if (slot)
 			slot_put(fs, slot);
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	control->run = run;

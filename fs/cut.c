@@ -25,7 +25,7 @@ static int enter(struct cuts *cuts, const void *id, size_t id_size, struct wal_c
 		else if (cut->version < version) /* not what another thread has loaded later */
 			cut->gone = true;
 	}
-	if (found && found->version < version) {
+	if (found && (!found->checkpoint || found->version < version)) {
 		struct wal_checkpoint *old = found->checkpoint;
 
 		found->checkpoint = checkpoint;
@@ -58,7 +58,7 @@ static struct cut *find_current(struct cuts *cuts, const void *id, size_t id_siz
 {
 	struct cut *cut = *cut_bucket(cuts, id, id_size);
 
-	while (cut && (cut->gone || cut->version != version || cut->id_size != id_size || memcmp(cut->id, id, id_size)))
+	while (cut && (cut->gone || !cut->checkpoint || cut->version != version || cut->id_size != id_size || memcmp(cut->id, id, id_size)))
 		cut = cut->next;
 	return cut;
 }
@@ -101,7 +101,7 @@ static int know_slot_and_unlock(struct walfs *fs, struct cut *cut, struct slot *
 	int r = slot ? 0 : cut_slot_add(fs->cuts, cut, live, end_id, ino_base, &slot);
 
 	if (r == 0)
-		slot->known++;
+		cut_slot_know(fs->cuts, slot);
 	else
 		cut_drop_unused(fs->cuts, cut);
 	pthread_mutex_unlock(&fs->cuts->lock);
@@ -193,19 +193,27 @@ static int look_up_parent(struct walfs *fs, struct slot *stream, struct node *re
 	return r;
 }
 
+/* Something is asked for by its handle: it has been here, but the checkpoint may have gone since. */
+static int look_up_again(struct walfs *fs, struct slot *slot, const struct node *node, struct node *ret_node)
+{
+	int r = cut_check(fs, slot);
+
+	if (r == 0)
+		r = cut_know(fs, node->slot);
+	if (r == 0)
+		*ret_node = *node;
+	return r;
+}
+
 bool cut_has_name(const struct node *parent, const char *name)
 {
-	bool dots = !strcmp(name, ".") || !strcmp(name, "..");
+	bool up = !strcmp(name, ".."), self = !strcmp(name, ".");
 
-	switch (parent->kind) {
-	case NODE_AT:
-	case NODE_CUT:
-		return !dots;
-	case NODE_STREAM:
-		return parent->slot & NODE_SLOT_CUT && !strcmp(name, "..");
-	default:
+	if (parent->kind == NODE_AT)
+		return !up && !self;
+	if (!(parent->slot & NODE_SLOT_CUT))
 		return false;
-	}
+	return self || (parent->kind == NODE_CUT && !up) || (parent->kind == NODE_STREAM && up);
 }
 
 int cut_lookup(struct walfs *fs, const struct node *parent, const char *name, struct node *ret_node)
@@ -220,7 +228,9 @@ int cut_lookup(struct walfs *fs, const struct node *parent, const char *name, st
 	r = slot_get(fs, parent->slot, &slot);
 	if (r)
 		return r;
-	if (parent->kind == NODE_CUT)
+	if (!strcmp(name, "."))
+		r = look_up_again(fs, slot, parent, ret_node);
+	else if (parent->kind == NODE_CUT)
 		r = look_up_stream(fs, slot, name, ret_node);
 	else
 		r = look_up_parent(fs, slot, ret_node);

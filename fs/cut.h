@@ -8,6 +8,9 @@
  * That a cut still is what its checkpoint says is asked at every lookup in it, and costs nothing while wal_checkpoint_version() is the same. Else it is loaded again: with the
  * same time it is the same checkpoint, perhaps with fewer streams, because those were deleted; otherwise the cut is *gone*, nothing can be looked up in it any more, and the name
  * leads to another. What is open stays open.
+ *
+ * Servers that export the mount hold on to nodes by handles of their own, of which nobody is told, while the kernel forgets them. So a slot that is not used any more is kept, until
+ * CUT_KEPT_MAX others have been given up after it: asked for by its number it is there as before.
  */
 #ifndef WALFS_CUT_H
 #define WALFS_CUT_H
@@ -28,6 +31,9 @@ void cut_slot_put(struct walfs *fs, struct slot *slot);
 /* One more lookup of a node in this slot is known to the kernel; `count` are forgotten. WAL_NOT_FOUND: there is no such slot. */
 int cut_know(struct walfs *fs, uint32_t index);
 void cut_forget(struct walfs *fs, uint32_t index, uint64_t count);
+
+/* As namespace_removed(); the time is the checkpoint's. */
+bool cut_removed(struct walfs *fs, uint32_t index, uint64_t *ret_ino_base, int64_t *ret_time_ns);
 
 /* What makes this use of the slot's index different from those before. */
 uint32_t cut_generation(struct walfs *fs, uint32_t index);

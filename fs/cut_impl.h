@@ -8,8 +8,9 @@
 
 struct cut {
 	struct cut *next;
-	unsigned slots;
-	struct wal_checkpoint *checkpoint; /* as of `version` */
+	unsigned slots;	      /* all of it */
+	unsigned slots_in_use; /* not those that are only kept */
+	struct wal_checkpoint *checkpoint; /* as of `version`; NULL: of its slots none is in use */
 	uint64_t version;
 	bool gone;
 	int64_t time_ns; /* constant */
@@ -21,9 +22,14 @@ struct place_in_table {
 	struct slot *slot;   /* NULL: free */
 	uint32_t next_free;  /* of a free one: its index + 1 */
 	uint32_t generation; /* how many slots were here before */
+	bool kept;
+	uint32_t older, newer; /* of one that is kept: those kept before and after it, index + 1 */
 };
 
-enum { CUT_BUCKETS = 1024 };
+enum {
+	CUT_BUCKETS = 1024,
+	CUT_KEPT_MAX = 4096,
+};
 
 struct cuts {
 	pthread_mutex_t lock;
@@ -33,6 +39,7 @@ struct cuts {
 	struct place_in_table *table;
 	uint32_t count, room;
 	uint32_t free; /* index + 1 */
+	uint32_t oldest, newest, kept; /* of the slots that are kept: index + 1 of either end, and how many they are */
 	struct slot **buckets; /* by ino_base; as many as room, a power of two */
 };
 
@@ -47,10 +54,13 @@ static inline struct cut **cut_bucket(struct cuts *cuts, const void *id, size_t 
 /* The slot of `cut` of a stream, by the stream's own slot (its name may have come to mean another), or of the directory (`live` NULL). */
 struct slot *cut_slot_find(struct cuts *cuts, const struct cut *cut, const struct slot *live, uint64_t ino_base);
 
-/* A new one; takes over the use of `live`. -ENOSPC, -ENOMEM. */
+/* One more lookup of it is known to the kernel. */
+void cut_slot_know(struct cuts *cuts, struct slot *slot);
+
+/* A new one, which nobody uses yet; takes over the use of `live`. -ENOSPC, -ENOMEM. */
 int cut_slot_add(struct cuts *cuts, struct cut *cut, struct slot *live, uint64_t end_id, uint64_t ino_base, struct slot **ret_slot);
 
-/* Frees a cut without slots: the last was removed, or could not be had. */
+/* Frees what a cut holds of the store, where many streams make it large, if of its slots none is in use; and all of it if there is none. */
 void cut_drop_unused(struct cuts *cuts, struct cut *cut);
 
 #endif

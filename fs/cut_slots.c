@@ -132,12 +132,15 @@ void cut_drop_unused(struct cuts *cuts, struct cut *cut)
 {
 	struct cut **link = cut_bucket(cuts, cut->id, cut->id_size);
 
+	if (!cut->slots_in_use) {
+		free(cut->checkpoint);
+		cut->checkpoint = NULL;
+	}
 	if (cut->slots)
 		return;
 	while (*link != cut)
 		link = &(*link)->next;
 	*link = cut->next;
-	free(cut->checkpoint);
 	free(cut);
 }
 
@@ -162,30 +165,107 @@ static struct slot *slot_at(struct cuts *cuts, uint32_t index)
 	return place < cuts->count ? cuts->table[place].slot : NULL;
 }
 
-/* Releases the lock. */
-static void unlock_and_drop(struct walfs *fs, struct slot *slot)
-{
-	bool unused = !slot->users && !slot->known;
+/* ---- Slots that are kept ---- */
 
-	if (unused)
-		remove_slot(fs->cuts, slot);
-	pthread_mutex_unlock(&fs->cuts->lock);
-	if (unused) {
-		if (slot->live)
-			slot_put(fs, slot->live);
-		free(slot);
-	}
+static uint32_t *link_to_newer(struct cuts *cuts, uint32_t older)
+{
+	return older ? &cuts->table[older - 1].newer : &cuts->oldest;
 }
 
-int cut_slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
+static uint32_t *link_to_older(struct cuts *cuts, uint32_t newer)
+{
+	return newer ? &cuts->table[newer - 1].older : &cuts->newest;
+}
+
+static void keep(struct cuts *cuts, struct slot *slot)
+{
+	uint32_t index = (slot->index & ~NODE_SLOT_CUT) + 1;
+	struct place_in_table *place = &cuts->table[index - 1];
+
+	place->kept = true;
+	place->older = cuts->newest;
+	place->newer = 0;
+	*link_to_newer(cuts, place->older) = index;
+	cuts->newest = index;
+	cuts->kept++;
+}
+
+static void stop_keeping(struct cuts *cuts, struct slot *slot)
+{
+	struct place_in_table *place = &cuts->table[slot->index & ~NODE_SLOT_CUT];
+
+	*link_to_newer(cuts, place->older) = place->newer;
+	*link_to_older(cuts, place->newer) = place->older;
+	place->kept = false;
+	cuts->kept--;
+}
+
+/* Before it gets its first user or lookup. */
+static void begin_use(struct cuts *cuts, struct slot *slot)
+{
+	if (slot->users || slot->known)
+		return;
+	if (cuts->table[slot->index & ~NODE_SLOT_CUT].kept)
+		stop_keeping(cuts, slot);
+	slot->cut->slots_in_use++;
+}
+
+/*
+ * After a use has ended: if it was the last one the slot is kept, or not worth it. Returns what has to be freed, by free_slot() and without the lock: this slot, or
+ * the one that was kept for the longest time.
+ */
+static struct slot *end_use(struct cuts *cuts, struct slot *slot)
+{
+	struct cut *cut = slot->cut;
+
+	if (slot->users || slot->known)
+		return NULL;
+	cut->slots_in_use--;
+	cut_drop_unused(cuts, cut);
+	if (!cut->gone) {
+		keep(cuts, slot);
+		if (cuts->kept <= CUT_KEPT_MAX)
+			return NULL;
+		slot = cuts->table[cuts->oldest - 1].slot;
+		stop_keeping(cuts, slot);
+	}
+	remove_slot(cuts, slot);
+	return slot;
+}
+
+static void free_slot(struct walfs *fs, struct slot *slot)
+{
+	if (slot && slot->live)
+		slot_put(fs, slot->live);
+	free(slot);
+}
+
+/* ---- Uses ---- */
+
+void cut_slot_know(struct cuts *cuts, struct slot *slot)
+{
+	begin_use(cuts, slot);
+	slot->known++;
+}
+
+static struct slot *take_slot(struct walfs *fs, uint32_t index)
 {
 	struct slot *slot;
 
 	pthread_mutex_lock(&fs->cuts->lock);
 	slot = slot_at(fs->cuts, index);
-	if (slot)
+	if (slot) {
+		begin_use(fs->cuts, slot);
 		slot->users++;
+	}
 	pthread_mutex_unlock(&fs->cuts->lock);
+	return slot;
+}
+
+int cut_slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
+{
+	struct slot *slot = take_slot(fs, index);
+
 	if (!slot)
 		return WAL_NOT_FOUND;
 	if (slot->live && slot_is_removed(fs, slot->live)) {
@@ -205,9 +285,13 @@ void cut_slot_ref(struct walfs *fs, struct slot *slot)
 
 void cut_slot_put(struct walfs *fs, struct slot *slot)
 {
+	struct slot *surplus;
+
 	pthread_mutex_lock(&fs->cuts->lock);
 	slot->users--;
-	unlock_and_drop(fs, slot);
+	surplus = end_use(fs->cuts, slot);
+	pthread_mutex_unlock(&fs->cuts->lock);
+	free_slot(fs, surplus);
 }
 
 int cut_know(struct walfs *fs, uint32_t index)
@@ -217,23 +301,37 @@ int cut_know(struct walfs *fs, uint32_t index)
 	pthread_mutex_lock(&fs->cuts->lock);
 	slot = slot_at(fs->cuts, index);
 	if (slot)
-		slot->known++;
+		cut_slot_know(fs->cuts, slot);
 	pthread_mutex_unlock(&fs->cuts->lock);
 	return slot ? 0 : WAL_NOT_FOUND;
 }
 
 void cut_forget(struct walfs *fs, uint32_t index, uint64_t count)
 {
-	struct slot *slot;
+	struct slot *slot, *surplus = NULL;
 
 	pthread_mutex_lock(&fs->cuts->lock);
 	slot = slot_at(fs->cuts, index);
-	if (!slot) {
-		pthread_mutex_unlock(&fs->cuts->lock);
-		return;
+	if (slot && slot->known) {
+		slot->known -= count < slot->known ? count : slot->known;
+		surplus = end_use(fs->cuts, slot);
 	}
-	slot->known -= count < slot->known ? count : slot->known;
-	unlock_and_drop(fs, slot);
+	pthread_mutex_unlock(&fs->cuts->lock);
+	free_slot(fs, surplus);
+}
+
+bool cut_removed(struct walfs *fs, uint32_t index, uint64_t *ret_ino_base, int64_t *ret_time_ns)
+{
+	struct slot *slot = take_slot(fs, index);
+	bool removed = slot && slot->live && slot_is_removed(fs, slot->live);
+
+	if (removed) {
+		*ret_ino_base = slot->ino_base;
+		*ret_time_ns = slot->cut->time_ns;
+	}
+	if (slot)
+		slot_put(fs, slot);
+	return removed;
 }
 
 uint32_t cut_generation(struct walfs *fs, uint32_t index)
@@ -243,6 +341,6 @@ uint32_t cut_generation(struct walfs *fs, uint32_t index)
 	pthread_mutex_lock(&fs->cuts->lock);
 	generation = place < fs->cuts->count ? fs->cuts->table[place].generation : 0;
 	pthread_mutex_unlock(&fs->cuts->lock);
-	/* Far from those of the next mounts, which count seconds. */
+	/* Far from those of the next mounts, which count milliseconds. */
 	return generation * UINT32_C(0x9e3779b1);
 }

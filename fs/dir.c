@@ -7,6 +7,7 @@
 #include "chunk.h"
 #include "cut.h"
 #include "lookup.h"
+#include "rejoin.h"
 #include "sync.h"
 
 struct dir {
@@ -16,6 +17,8 @@ struct dir {
 	uint64_t lookups_seen; /* slot->lookups at the last chunk */
 	uint64_t chunk_names;  /* entries in the last chunk */
 	bool full;	       /* give attributes */
+	const char *unlisted;  /* a name that is listed this once, see rejoin.h; NULL: none */
+	struct node unlisted_node;
 };
 
 /*
@@ -25,8 +28,17 @@ struct dir {
 enum {
 	COOKIE_DOT = 0,
 	COOKIE_DOTDOT = 1,
-	COOKIE_NEW = 2,
+	COOKIE_UNLISTED = 2,
+	COOKIE_NEW = 3,
 	COOKIE_FIRST = 16,
+};
+
+/*
+ * A stream of so many entries is listed with attributes from the beginning: most who list ask for them next, one by one and often only when they have all names, and that costs
+ * ten times as much; who wants only names waits a tenth of a second longer at most. A larger one only once it is seen that they are asked for.
+ */
+enum {
+	FULL_ENTRIES = 32768,
 };
 
 /* The attributes too, if they can be had. */
@@ -54,7 +66,7 @@ static uint64_t parent_ino(const struct dir *dir)
 	return node_ino(&(struct node){ .kind = NODE_ROOT }, 0);
 }
 
-static bool add_dots(struct dir *dir, struct chunk *chunk, uint64_t *cookie)
+static bool add_fixed(struct dir *dir, struct chunk *chunk, uint64_t *cookie)
 {
 	uint64_t base = dir->handle.slot ? dir->handle.slot->ino_base : 0;
 	struct fuse_entry_param self = bare_entry(node_ino(&dir->node, base), S_IFDIR);
@@ -66,7 +78,14 @@ static bool add_dots(struct dir *dir, struct chunk *chunk, uint64_t *cookie)
 		*cookie = COOKIE_DOTDOT;
 	}
 	if (*cookie == COOKIE_DOTDOT) {
-		if (!chunk_add(chunk, "..", &parent, COOKIE_NEW))
+		if (!chunk_add(chunk, "..", &parent, COOKIE_UNLISTED))
+			return false;
+		*cookie = COOKIE_UNLISTED;
+	}
+	if (*cookie == COOKIE_UNLISTED) {
+		struct fuse_entry_param unlisted = bare_entry(node_ino(&dir->unlisted_node, base), S_IFDIR);
+
+		if (dir->unlisted && !chunk_add(chunk, dir->unlisted, &unlisted, COOKIE_NEW))
 			return false;
 		*cookie = COOKIE_NEW;
 	}
@@ -135,9 +154,9 @@ static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	id = cookie > COOKIE_FIRST ? cookie - COOKIE_FIRST : 0;
 	if (id < first)
 		id = first;
-	for (node.kind = NODE_ENTRY; id < dir->end_id; id++, dir->chunk_names++) {
+	entry_name(id, name);
+	for (node.kind = NODE_ENTRY; id < dir->end_id; id++, dir->chunk_names++, entry_name_next(name)) {
 		node.number = id;
-		entry_name(id, name);
 		entry = listed_entry(dir, name, chunk->plus && dir->full, &node, entries->ino_base, S_IFREG);
 		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + id + 1))
 			return;
@@ -146,8 +165,13 @@ static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 
 static void set_end(struct dir *dir)
 {
-	if (dir->node.kind == NODE_STREAM)
-		slot_bounds(dir->handle.slot, NULL, &dir->end_id);
+	uint64_t first;
+
+	if (dir->node.kind != NODE_STREAM)
+		return;
+	slot_bounds(dir->handle.slot, &first, &dir->end_id);
+	if (dir->end_id - first <= FULL_ENTRIES)
+		dir->full = true;
 }
 
 static void list(struct dir *dir, struct chunk *chunk, uint64_t cookie)
@@ -173,12 +197,12 @@ static void dir_readdir(struct handle *handle, fuse_req_t req, size_t size, uint
 	struct chunk chunk = { .req = req, .size = size, .plus = plus, .data = malloc(size) };
 
 	if (!chunk.data) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	if (offset == COOKIE_DOT)
 		set_end(dir); /* rewinddir(3) is to show what has come since */
-	if (add_dots(dir, &chunk, &offset))
+	if (add_fixed(dir, &chunk, &offset))
 		list(dir, &chunk, offset);
 	fuse_reply_buf(req, chunk.data, chunk.used);
 	free(chunk.data);
@@ -189,7 +213,7 @@ static void dir_fsync(struct handle *handle, fuse_req_t req)
 	struct dir *dir = handle_container(handle, struct dir, handle);
 
 	if (node_is_at(&dir->node))
-		fuse_reply_err(req, 0); /* a checkpoint is durable */
+		walfs_reply_err(req, 0); /* a checkpoint is durable */
 	else if (handle->slot)
 		sync_stream(handle->fs, handle->slot, req);
 	else
@@ -215,7 +239,7 @@ void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct 
 	int r = 0;
 
 	if (node->kind != NODE_ROOT && (r = slot_get(fs, node->slot, &slot))) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	if (slot && slot->cut)
@@ -225,10 +249,11 @@ void dir_open(struct walfs *fs, const struct node *node, fuse_req_t req, struct 
 	if (r) {
 		if (slot)
 			slot_put(fs, slot);
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	dir->node = *node;
+	dir->unlisted = rejoin_name(fs, req, node, &dir->unlisted_node);
 	handle_init(&dir->handle, &dir_ops, fs, slot);
 	set_end(dir);
 	fi->fh = (uintptr_t)&dir->handle;

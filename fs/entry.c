@@ -46,7 +46,7 @@ static void read_and_reply(struct handle *handle, fuse_req_t req, size_t size, u
 
 	r = reader_get(entry);
 	if (r) {
-		fuse_reply_err(req, read_errno(r));
+		walfs_reply_err(req, read_errno(r));
 		return;
 	}
 	if (offset >= entry->size)
@@ -55,14 +55,14 @@ static void read_and_reply(struct handle *handle, fuse_req_t req, size_t size, u
 		size = entry->size - offset;
 	data = malloc(size + 1);
 	if (!data) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	r = wal_reader_read(entry->reader, data, size, offset, &done);
 	if (r == -EBADMSG)
 		entry->damaged = r;
 	if (r)
-		fuse_reply_err(req, read_errno(r));
+		walfs_reply_err(req, read_errno(r));
 	else
 		fuse_reply_buf(req, data, done);
 	free(data);
@@ -79,7 +79,7 @@ static void entry_read(struct handle *handle, fuse_req_t req, size_t size, uint6
 	}
 	r = reader_get(entry);
 	if (r)
-		fuse_reply_err(req, read_errno(r));
+		walfs_reply_err(req, read_errno(r));
 	else if (wal_reader_is_slow(entry->reader, offset))
 		read_queue_push(&entry->queue, req, size, offset);
 	else
@@ -122,12 +122,12 @@ void entry_open(struct walfs *fs, const struct node *node, fuse_req_t req, struc
 	int r;
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
-		fuse_reply_err(req, EACCES);
+		walfs_reply_err(req, EACCES);
 		return;
 	}
 	r = slot_get(fs, node->slot, &slot);
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	r = entry_exists(slot, node->number);
@@ -135,7 +135,7 @@ void entry_open(struct walfs *fs, const struct node *node, fuse_req_t req, struc
 		r = -ENOMEM;
 	if (r) {
 		slot_put(fs, slot);
-		fuse_reply_err(req, read_errno(r)); /* upon ESTALE the kernel looks the name up again, and finds none */
+		walfs_reply_err(req, read_errno(r)); /* upon ESTALE the kernel looks the name up again, and finds none */
 		return;
 	}
 	entry->id = node->number;

@@ -12,6 +12,15 @@ void entry_name(uint64_t id, char *name)
 	name[ENTRY_NAME_MAX - 1] = '\0';
 }
 
+void entry_name_next(char *name)
+{
+	int i = ENTRY_NAME_MAX - 2;
+
+	while (i > 0 && name[i] == '9')
+		name[i--] = '0';
+	name[i]++;
+}
+
 bool entry_parse_id(const char *name, uint64_t *ret_id)
 {
 	uint64_t id = 0;

@@ -13,6 +13,9 @@ enum {
 /* The name that entry `id` is listed by. */
 void entry_name(uint64_t id, char *name);
 
+/* Makes the name of an entry that of the next: a listing would divide twenty times for each. */
+void entry_name_next(char *name);
+
 /* Digits only, 1 to 20 of them, below 2^64. */
 bool entry_parse_id(const char *name, uint64_t *ret_id);
 

@@ -77,7 +77,7 @@ static void follow_read(struct handle *handle, fuse_req_t req, size_t size, int 
 	bool ended, start;
 
 	if (flags & O_NONBLOCK && has_nothing(follow)) {
-		fuse_reply_err(req, EAGAIN);
+		walfs_reply_err(req, EAGAIN);
 		return;
 	}
 	size = bytes_at_once(handle->fs, size);
@@ -217,12 +217,12 @@ void follow_open(struct walfs *fs, const struct node *node, fuse_req_t req, stru
 	int r;
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
-		fuse_reply_err(req, EACCES);
+		walfs_reply_err(req, EACCES);
 		return;
 	}
 	r = slot_get(fs, node->slot, &slot);
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	follow = calloc(1, sizeof(*follow));
@@ -232,7 +232,7 @@ void follow_open(struct walfs *fs, const struct node *node, fuse_req_t req, stru
 	if (r) {
 		free(follow);
 		slot_put(fs, slot);
-		fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
+		walfs_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
 		return;
 	}
 	parking_init(&follow->parking);

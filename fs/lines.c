@@ -137,7 +137,7 @@ static void text_done(struct wal_op *op)
 		answer(lines, 0, lines->written);
 	} else {
 		partial_clear(&lines->rest);
-		answer(lines, walfs_errno(op->result), 0);
+		answer(lines, walfs_errno_open(op->result), 0);
 	}
 }
 
@@ -165,7 +165,7 @@ static void draft_done(struct wal_op *op)
 	struct lines *lines = op->arg;
 
 	if (op->result) {
-		lines->failed = walfs_errno(op->result);
+		lines->failed = walfs_errno_open(op->result);
 		report_dropped(lines, lines->draft_bytes, wal_strerror(op->result));
 		partial_clear(&lines->rest);
 		answer(lines, lines->failed, 0);
@@ -309,7 +309,7 @@ static void run_write(struct lines *lines, const struct turn *turn)
 	lines->writer_known = true;
 	r = write_turn(lines, turn);
 	if (r)
-		turns_answer(&lines->turns, turn->req, r < 0 ? walfs_errno(r) : 0, turn->size);
+		turns_answer(&lines->turns, turn->req, r < 0 ? walfs_errno_open(r) : 0, turn->size);
 }
 
 /* ---- Closing and syncing ---- */
@@ -414,7 +414,7 @@ void lines_open(struct walfs *fs, const struct node *node, fuse_req_t req, struc
 		}
 	}
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	handle_init(&lines->handle, &lines_ops, fs, slot);

@@ -7,6 +7,7 @@
 
 #include "checkpoints.h"
 #include "cut.h"
+#include "rejoin.h"
 #include "shards.h"
 #include "textfile.h"
 
@@ -192,7 +193,7 @@ static void reply(struct walfs *fs, fuse_req_t req, const struct node *parent, c
 	}
 	/* ENOENT by an error, not by a node id of 0, is not remembered: the name may be there the next moment. */
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	entry.entry_timeout = lookup_timeout(parent, name, &node);
@@ -224,7 +225,7 @@ static void reply_in_pool(struct walfs *fs, fuse_req_t req, const struct node *p
 	struct slow_lookup *lookup = malloc(sizeof(*lookup) + name_bytes);
 
 	if (!lookup) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	*lookup = (struct slow_lookup){ .job = { .run = slow_lookup_run }, .fs = fs, .req = req, .parent = *parent };
@@ -241,6 +242,8 @@ static bool is_slow(const struct node *parent, const char *name)
 
 void lookup_reply(struct walfs *fs, fuse_req_t req, const struct node *parent, const char *name)
 {
+	if (!strcmp(name, ".."))
+		rejoin_begin(fs, req, parent);
 	if (is_slow(parent, name))
 		reply_in_pool(fs, req, parent, name);
 	else

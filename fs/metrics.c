@@ -81,6 +81,8 @@ static const char *const tail_states[] = {
 
 enum {
 	STATES = 3, /* of either */
+	/* Of more, the store's file tells only of those that there is something to tell of: 75 values of each of 100,000 are more than any collector wants, and take seconds to gather. */
+	STREAMS_ALL = 1000,
 };
 
 /* ---- Gathering ---- */
@@ -99,6 +101,7 @@ struct row {
 struct rows {
 	struct row *first;
 	size_t count, room;
+	size_t left_out;
 	bool is_store; /* all streams, not one */
 };
 
@@ -162,9 +165,20 @@ static int rows_add(struct walfs *fs, struct rows *rows, struct slot *slot)
 	return r;
 }
 
+/* Whether nothing has happened to it since the mount, and nothing is wrong with it. */
+static bool is_idle(struct slot *slot)
+{
+	static const struct wal_stream_counters none;
+	struct wal_stream_counters now;
+
+	wal_stream_counters(slot->stream, &now);
+	return memcmp(&now, &none, sizeof(now)) == 0 && wal_stream_health(slot->stream) == WAL_HEALTHY;
+}
+
 /* A stream that was deleted meanwhile is not in it. */
 static int rows_add_all(struct walfs *fs, struct rows *rows)
 {
+	bool busy_only = namespace_count(fs) > STREAMS_ALL;
 	char name[WAL_STREAM_NAME_MAX + 1];
 	struct slot *slot;
 	uint64_t ino_base;
@@ -172,10 +186,14 @@ static int rows_add_all(struct walfs *fs, struct rows *rows)
 
 	for (uint32_t i = 0; r == 0 && namespace_next(fs, i, &i, name, &ino_base); i++) {
 		r = slot_get(fs, i, &slot);
-		if (r == 0)
+		if (r == 0 && busy_only && is_idle(slot)) {
+			rows->left_out++;
+			slot_put(fs, slot);
+		} else if (r == 0) {
 			r = rows_add(fs, rows, slot);
-		else if (r != -ENOMEM)
+		} else if (r != -ENOMEM) {
 			r = 0;
+		}
 	}
 	return r;
 }
@@ -333,11 +351,13 @@ static int put_store(struct walfs *fs, FILE *out, const struct rows *rows)
 	exposition_family(out, "walfs_build_info", "gauge", "Always 1: the version.");
 	exposition_uint(out, "walfs_build_info", "version=\"" WAL_VERSION "\"", NULL, 1);
 	put_one(out, "walfs_store_readonly", "gauge", "1 if the store is open for reading only.", fs->ro);
-	put_one(out, "walfs_store_streams", "gauge", "Streams there are.", rows->count);
+	put_one(out, "walfs_store_streams", "gauge", "Streams there are.", rows->count + rows->left_out);
+	put_one(out, "walfs_store_streams_left_out", "gauge", "Those of them that have no values here, because nothing has happened to them yet.", rows->left_out);
 	put_one(out, "walfs_store_shards", "gauge", "Shards; 0: the store is not sharded.", wal_store_shards(fs->store));
 	put_disk(fs, out);
 	put_store_counters(fs, out);
 	put_handles(fs, out);
+	requests_put(&fs->requests, out);
 	return put_checkpoints(fs, out);
 }
 

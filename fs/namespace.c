@@ -5,18 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "checkpoints.h"
-#include "control.h"
 #include "cut.h"
-#include "shards.h"
-#include "statsfile.h"
-#include "textfile.h"
+
+struct place_of_slot {
+	struct slot *slot; /* NULL: the stream is deleted, */
+	uint64_t ino_base; /* and had these inode numbers, */
+	int64_t removed_ns; /* until then */
+};
 
 struct namespace {
 	pthread_mutex_t lock;
 
 	/* protected by lock */
-	struct slot **slots; /* NULL where the stream is deleted */
+	struct place_of_slot *slots;
 	uint32_t slots_count, slots_room;
 	struct slot **buckets; /* by name; as many as slots_room, a power of two */
 	uint32_t live_count;
@@ -59,7 +60,7 @@ static void unchain(struct namespace *names, struct slot *slot)
 static int grow(struct namespace *names)
 {
 	uint32_t room = names->slots_room ? names->slots_room * 2 : 64;
-	struct slot **slots = realloc(names->slots, room * sizeof(*slots));
+	struct place_of_slot *slots = realloc(names->slots, room * sizeof(*slots));
 	struct slot **buckets;
 
 	if (!slots)
@@ -72,7 +73,7 @@ static int grow(struct namespace *names)
 	names->buckets = buckets;
 	names->slots_room = room;
 	for (uint32_t i = 0; i < names->slots_count; i++) {
-		struct slot *slot = slots[i];
+		struct slot *slot = slots[i].slot;
 
 		if (slot) {
 			slot->chain = *bucket_of(names, slot->ino_base);
@@ -102,7 +103,7 @@ static int add(struct namespace *names, const char *name, struct slot **ret_slot
 	slot->end_id = UINT64_MAX;
 	slot->chain = *bucket_of(names, slot->ino_base);
 	*bucket_of(names, slot->ino_base) = slot;
-	names->slots[names->slots_count++] = slot;
+	names->slots[names->slots_count++] = (struct place_of_slot){ .slot = slot };
 	names->live_count++;
 	*ret_slot = slot;
 	return 0;
@@ -145,7 +146,7 @@ int namespace_new(struct walfs *fs, const char *store_path, struct namespace **r
 void namespace_free(struct namespace *names)
 {
 	for (uint32_t i = 0; i < names->slots_count; i++)
-		slot_free(names->slots[i]);
+		slot_free(names->slots[i].slot);
 	free(names->slots);
 	free(names->buckets);
 	pthread_mutex_destroy(&names->lock);
@@ -162,7 +163,7 @@ int slot_get(struct walfs *fs, uint32_t index, struct slot **ret_slot)
 	if (index & NODE_SLOT_CUT)
 		return cut_slot_get(fs, index, ret_slot);
 	pthread_mutex_lock(&names->lock);
-	slot = index < names->slots_count ? names->slots[index] : NULL;
+	slot = index < names->slots_count ? names->slots[index].slot : NULL;
 	stream = slot ? slot->stream : NULL;
 	if (slot)
 		slot->users++;
@@ -256,7 +257,7 @@ bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char 
 	struct slot *slot = NULL;
 
 	pthread_mutex_lock(&names->lock);
-	while (index < names->slots_count && !(slot = names->slots[index]))
+	while (index < names->slots_count && !(slot = names->slots[index].slot))
 		index++;
 	if (slot) {
 		strcpy(name, slot->name);
@@ -265,6 +266,16 @@ bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char 
 	}
 	pthread_mutex_unlock(&names->lock);
 	return slot;
+}
+
+uint32_t namespace_count(struct walfs *fs)
+{
+	uint32_t count;
+
+	pthread_mutex_lock(&fs->names->lock);
+	count = fs->names->live_count;
+	pthread_mutex_unlock(&fs->names->lock);
+	return count;
 }
 
 int namespace_create(struct walfs *fs, const char *name, struct node *ret_node)
@@ -311,9 +322,9 @@ int namespace_delete(struct walfs *fs, const char *name)
 	slot = find_by_name(names, name);
 	if (slot) {
 		unchain(names, slot);
-		names->slots[slot->index] = NULL;
 		names->live_count--;
 		names->root_mtime_ns = namespace_now_ns();
+		names->slots[slot->index] = (struct place_of_slot){ .ino_base = slot->ino_base, .removed_ns = names->root_mtime_ns };
 		slot->removed = true;
 		unused = !slot->users;
 	}
@@ -323,192 +334,25 @@ int namespace_delete(struct walfs *fs, const char *name)
 	return 0;
 }
 
-/* ---- Attributes ---- */
-
-void namespace_set_times(struct stat *st, int64_t ns)
+bool namespace_removed(struct walfs *fs, uint32_t index, uint64_t *ret_ino_base, int64_t *ret_removed_ns)
 {
-	st->st_mtim = walfs_timespec(ns);
-	st->st_ctim = st->st_mtim;
-	st->st_atim = st->st_mtim;
+	struct namespace *names = fs->names;
+	bool removed;
+
+	pthread_mutex_lock(&names->lock);
+	removed = index < names->slots_count && !names->slots[index].slot;
+	if (removed) {
+		*ret_ino_base = names->slots[index].ino_base;
+		*ret_removed_ns = names->slots[index].removed_ns;
+	}
+	pthread_mutex_unlock(&names->lock);
+	return removed;
 }
 
-static void stat_root(struct walfs *fs, struct stat *st)
+void namespace_root(struct walfs *fs, uint32_t *ret_streams, int64_t *ret_mtime_ns)
 {
 	pthread_mutex_lock(&fs->names->lock);
-	st->st_nlink = 3 + fs->names->live_count; /* .checkpoints */
-	namespace_set_times(st, fs->names->root_mtime_ns);
+	*ret_streams = fs->names->live_count;
+	*ret_mtime_ns = fs->names->root_mtime_ns;
 	pthread_mutex_unlock(&fs->names->lock);
-	st->st_mode = S_IFDIR | 0777;
-	st->st_size = 4096;
-}
-
-static int64_t slot_mtime(struct slot *slot)
-{
-	return slot->cut ? cut_mtime(slot) : wal_stream_mtime(slot->stream);
-}
-
-static void stat_directory(struct stat *st, mode_t mode, nlink_t links, int64_t mtime_ns)
-{
-	st->st_mode = S_IFDIR | mode;
-	st->st_nlink = links;
-	st->st_size = 4096;
-	namespace_set_times(st, mtime_ns);
-}
-
-static int stat_text(struct walfs *fs, struct slot *slot, const struct node *node, struct stat *st)
-{
-	uint64_t size = 0;
-	int r = textfile_size(fs, slot, node->number, &size);
-
-	st->st_mode = S_IFREG | 0444;
-	st->st_size = (off_t)size;
-	namespace_set_times(st, slot_mtime(slot));
-	return r;
-}
-
-static int stat_in_slot(struct walfs *fs, struct slot *slot, const struct node *node, struct stat *st)
-{
-	struct wal_entry_info info;
-	uint64_t first, next;
-	int r;
-
-	switch (node->kind) {
-	case NODE_STREAM:
-		stat_directory(st, slot->cut ? 0555 : 0777, 2, slot_mtime(slot));
-		return 0;
-	case NODE_FROM:
-	case NODE_FOLLOWS:
-		stat_directory(st, 0555, 2, slot_mtime(slot));
-		return 0;
-	case NODE_CUT:
-		stat_directory(st, 0555, 1, slot_mtime(slot)); /* as .at */
-		return 0;
-	case NODE_LOG:
-	case NODE_TEXT:
-		return stat_text(fs, slot, node, st);
-	case NODE_FOLLOW:
-		st->st_mode = S_IFREG | 0444; /* of no size: it has no end */
-		namespace_set_times(st, slot_mtime(slot));
-		return 0;
-	case NODE_NEW:
-		st->st_mode = S_IFREG | 0666;
-		namespace_set_times(st, NAMESPACE_TIME_NS);
-		return 0;
-	case NODE_STATS:
-		statsfile_stat(st);
-		return 0;
-	case NODE_PRUNE:
-	case NODE_ROTATE:
-	case NODE_BATCH:
-	case NODE_LINES:
-		control_stat(st);
-		return 0;
-	case NODE_FIRST:
-	case NODE_LAST:
-		slot_bounds(slot, &first, &next);
-		if (first == next)
-			return WAL_NOT_FOUND;
-		st->st_mode = S_IFLNK | 0777;
-		st->st_size = ENTRY_NAME_MAX - 1;
-		namespace_set_times(st, slot_mtime(slot));
-		return 0;
-	default:
-		r = wal_stream_lookup(slot->stream, node->number, &info);
-		if (r)
-			return r;
-		st->st_mode = S_IFREG | 0444;
-		st->st_size = (off_t)info.size;
-		namespace_set_times(st, info.time_ns);
-		return 0;
-	}
-}
-
-/* Of what is not in a stream. */
-static int stat_in_store(struct walfs *fs, const struct node *node, struct stat *st)
-{
-	int r;
-
-	st->st_ino = node_ino(node, 0);
-	switch (node->kind) {
-	case NODE_ROOT:
-		stat_root(fs, st);
-		return 0;
-	case NODE_CHECKPOINTS:
-	case NODE_HEAD:
-	case NODE_CHECKPOINT:
-		return checkpoints_stat(fs, node, st);
-	case NODE_AT:
-		r = checkpoints_stat(fs, node, st);
-		st->st_mode = S_IFDIR | 0555;
-		st->st_nlink = 1; /* any number of directories */
-		return r;
-	case NODE_SHARDS:
-	case NODE_SHARD:
-		return shards_stat(fs, node, st);
-	case NODE_STORE_STATS:
-		statsfile_stat(st);
-		return 0;
-	default:
-		control_stat(st);
-		return 0;
-	}
-}
-
-int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret)
-{
-	struct stat st = { .st_nlink = 1, .st_uid = fs->opts->uid, .st_gid = fs->opts->gid, .st_blksize = 4096 };
-	struct slot *slot;
-	int r;
-
-	if (node_has_slot(node)) {
-		r = slot_get(fs, node->slot, &slot);
-		if (r)
-			return r;
-		st.st_ino = node_ino(node, slot->ino_base);
-		r = stat_in_slot(fs, slot, node, &st);
-		slot_put(fs, slot);
-	} else {
-		r = stat_in_store(fs, node, &st);
-	}
-	if (r)
-		return r;
-	if (!S_ISLNK(st.st_mode))
-		st.st_mode &= ~fs->opts->umask;
-	/* Fewer than the size needs would make cp and tar look for holes. */
-	st.st_blocks = (st.st_size + 511) / 512;
-	*ret = st;
-	return 0;
-}
-
-double namespace_attr_timeout(const struct node *node)
-{
-	if (node->kind == NODE_ENTRY)
-		return NAMESPACE_TIMEOUT_LONG;
-	return node->slot & NODE_SLOT_CUT && node->kind != NODE_LOG && node->kind != NODE_TEXT ? NAMESPACE_TIMEOUT_CUT : 0;
-}
-
-int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry_param *ret)
-{
-	struct fuse_entry_param entry = { .generation = fs->generation, .attr_timeout = namespace_attr_timeout(node) };
-	int r;
-
-	if (node->number >= NODE_NUMBERS_MAX) {
-		uint64_t next;
-		struct slot *slot;
-
-		r = slot_get(fs, node->slot, &slot);
-		if (r)
-			return r;
-		slot_bounds(slot, NULL, &next);
-		slot_put(fs, slot);
-		return node->kind != NODE_ENTRY || node->number < next ? -EOVERFLOW : WAL_NOT_FOUND;
-	}
-	r = namespace_stat(fs, node, &entry.attr);
-	if (r)
-		return r;
-	entry.ino = node_pack(node);
-	if (node->slot & NODE_SLOT_CUT)
-		entry.generation += cut_generation(fs, node->slot);
-	*ret = entry;
-	return 0;
 }

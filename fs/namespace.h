@@ -82,14 +82,28 @@ int namespace_find(struct walfs *fs, const char *name, struct node *ret_node);
  */
 bool namespace_next(struct walfs *fs, uint32_t index, uint32_t *ret_index, char *name, uint64_t *ret_ino_base);
 
+/* How many streams there are. */
+uint32_t namespace_count(struct walfs *fs);
+
 /* mkdir, rmdir. Block. As wal_stream_open() with WAL_CREATE and wal_stream_delete(); -ENOSPC when the slots are used up. */
 int namespace_create(struct walfs *fs, const char *name, struct node *ret_node);
 int namespace_delete(struct walfs *fs, const char *name);
 
+/* Whether the stream in this slot was deleted, and then its inode numbers and when that was. */
+bool namespace_removed(struct walfs *fs, uint32_t index, uint64_t *ret_ino_base, int64_t *ret_removed_ns);
+
+/* How many streams there are, and when one was last made or deleted. */
+void namespace_root(struct walfs *fs, uint32_t *ret_streams, int64_t *ret_mtime_ns);
+
+/* ---- namespace_stat.c ---- */
+
 /* Attributes of a node. WAL_NOT_FOUND, WAL_PRUNED, -EBADMSG … */
 int namespace_stat(struct walfs *fs, const struct node *node, struct stat *ret);
 
-/* The same with all that a LOOKUP, MKDIR or READDIRPLUS replies, but for entry_timeout: see lookup_timeout(). */
+/* Those of a node in a slot whose stream has been deleted, for whom it is still open: no link, no size. WAL_NOT_FOUND: not deleted, or never there. */
+int namespace_stat_removed(struct walfs *fs, const struct node *node, struct stat *ret);
+
+/* The same as namespace_stat() with all that a LOOKUP, MKDIR or READDIRPLUS replies, but for entry_timeout: see lookup_timeout(). */
 int namespace_entry(struct walfs *fs, const struct node *node, struct fuse_entry_param *ret);
 
 /* How long the kernel may keep the attributes, in seconds. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "append.h"
+#include "attributes.h"
 #include "batch.h"
 #include "checkpoint_file.h"
 #include "commands.h"
@@ -23,6 +24,7 @@
 #include "lookup.h"
 #include "snapdir.h"
 #include "statsfile.h"
+#include "streams.h"
 #include "sync.h"
 #include "textfile.h"
 
@@ -43,12 +45,17 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	fs->read_max = conn->max_read && conn->max_read < conn->max_write ? conn->max_read : conn->max_write;
 }
 
+static void count_request(fuse_req_t req, enum request kind)
+{
+	requests_count(&walfs_from(req)->requests, kind);
+}
+
 /* An NFS client can ask for a node of an earlier mount, or of none. */
 static bool get_node(fuse_req_t req, fuse_ino_t ino, struct node *ret_node)
 {
 	if (node_unpack(ino, ret_node))
 		return true;
-	fuse_reply_err(req, ESTALE);
+	walfs_reply_err(req, ESTALE);
 	return false;
 }
 
@@ -57,7 +64,7 @@ static bool may_change(fuse_req_t req)
 {
 	if (!walfs_from(req)->ro)
 		return true;
-	fuse_reply_err(req, EROFS);
+	walfs_reply_err(req, EROFS);
 	return false;
 }
 
@@ -67,7 +74,7 @@ static bool may_change_at(fuse_req_t req, fuse_ino_t ino)
 	struct node node;
 
 	if (node_unpack(ino, &node) && node_is_at(&node)) {
-		fuse_reply_err(req, EROFS);
+		walfs_reply_err(req, EROFS);
 		return false;
 	}
 	return may_change(req);
@@ -77,6 +84,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
 	struct node parent;
 
+	count_request(req, REQUEST_LOOKUP);
 	if (get_node(req, parent_ino, &parent))
 		lookup_reply(walfs_from(req), req, &parent, name);
 }
@@ -85,6 +93,7 @@ static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
 	struct node node;
 
+	count_request(req, REQUEST_FORGET);
 	if (node_unpack(ino, &node))
 		lookup_forget(walfs_from(req), &node, count);
 	fuse_reply_none(req);
@@ -94,6 +103,7 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 {
 	struct node node;
 
+	count_request(req, REQUEST_FORGET);
 	for (size_t i = 0; i < count; i++)
 		if (node_unpack(forgets[i].ino, &node))
 			lookup_forget(walfs_from(req), &node, forgets[i].nlookup);
@@ -102,102 +112,30 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct stat st;
 	struct node node;
-	int r;
 
+	count_request(req, REQUEST_GETATTR);
 	(void)fi;
-	if (!get_node(req, ino, &node))
-		return;
-	r = namespace_stat(walfs_from(req), &node, &st);
-	/* By a path the kernel looks up again then, and finds that there is no such name any more. */
-	if (r)
-		fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
-	else
-		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
-}
-
-static bool changes_owner_or_mode(const struct stat *now, const struct stat *wanted, int to_set)
-{
-	return (to_set & FUSE_SET_ATTR_MODE && (wanted->st_mode ^ now->st_mode) & 07777) ||
-	       (to_set & FUSE_SET_ATTR_UID && wanted->st_uid != now->st_uid) ||
-	       (to_set & FUSE_SET_ATTR_GID && wanted->st_gid != now->st_gid);
-}
-
-/*
- * Nothing can be changed. `new` lets pass what `touch`, `cp -p`, `rsync -a` and `> new` do to it as to any file they write, and stays as it
- * is, and so do control files. A checkpoint is not moved by `touch`. Directories let pass what changes nothing, entries not even that.
- */
-static int set_attributes(const struct node *node, const struct stat *now, const struct stat *wanted, int to_set,
-			  const struct fuse_file_info *fi)
-{
-	const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW |
-			  FUSE_SET_ATTR_CTIME;
-
-	if (node->kind != NODE_NEW && changes_owner_or_mode(now, wanted, to_set))
-		return -EPERM;
-	switch (node->kind) {
-	case NODE_NEW:
-		if (!(to_set & FUSE_SET_ATTR_SIZE))
-			return 0;
-		if (fi && handle_from(fi)->ops->truncate)
-			return handle_from(fi)->ops->truncate(handle_from(fi), (uint64_t)wanted->st_size);
-		return wanted->st_size ? -EPERM : 0;
-	case NODE_PRUNE:
-	case NODE_ROTATE:
-	case NODE_BATCH:
-	case NODE_LINES:
-	case NODE_CHECKPOINTS_PRUNE:
-	case NODE_CHECKPOINTS_COMPACT:
-		return to_set & FUSE_SET_ATTR_SIZE && wanted->st_size ? -EPERM : 0;
-	case NODE_CHECKPOINT:
-		return to_set & FUSE_SET_ATTR_SIZE ? -EPERM : 0;
-	case NODE_ROOT:
-	case NODE_STREAM:
-	case NODE_FROM:
-	case NODE_FOLLOWS:
-	case NODE_CHECKPOINTS:
-	case NODE_SHARDS:
-		return to_set & times ? -EPERM : 0;
-	default:
-		return -EPERM;
-	}
+	if (get_node(req, ino, &node))
+		attributes_get(walfs_from(req), &node, req);
 }
 
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
-	struct walfs *fs = walfs_from(req);
-	struct stat st;
 	struct node node;
-	int r;
 
-	if (!get_node(req, ino, &node) || !may_change_at(req, ino))
-		return;
-	r = namespace_stat(fs, &node, &st);
-	if (r == 0)
-		r = set_attributes(&node, &st, attr, to_set, fi);
-	if (r)
-		fuse_reply_err(req, walfs_errno(r));
-	else
-		fuse_reply_attr(req, &st, namespace_attr_timeout(&node));
+	count_request(req, REQUEST_SETATTR);
+	if (get_node(req, ino, &node) && may_change_at(req, ino))
+		attributes_set(walfs_from(req), &node, attr, to_set, req, fi);
 }
 
-/*
- * access(2) and chdir(2). With default_permissions the kernel answers them itself; without, nobody but who mounted gets in, so it counts what
- * anybody may. If an entry were said to be writable, editors would find out only when they save.
- */
 static void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {
-	struct stat st;
 	struct node node;
-	int r;
 
-	if (!get_node(req, ino, &node) || (mask & W_OK && !may_change_at(req, ino)))
-		return;
-	r = namespace_stat(walfs_from(req), &node, &st);
-	if (r == 0 && ((mask & R_OK && !(st.st_mode & 0444)) || (mask & W_OK && !(st.st_mode & 0222)) || (mask & X_OK && !(st.st_mode & 0111))))
-		r = -EACCES;
-	fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
+	count_request(req, REQUEST_ACCESS);
+	if (get_node(req, ino, &node) && (!(mask & W_OK) || may_change_at(req, ino)))
+		attributes_access(walfs_from(req), &node, mask, req);
 }
 
 static bool is_link(const struct node *node)
@@ -211,96 +149,46 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	struct node node;
 	int r;
 
+	count_request(req, REQUEST_READLINK);
 	if (!get_node(req, ino, &node))
 		return;
 	r = is_link(&node) ? lookup_readlink(walfs_from(req), &node, target) : -EINVAL;
 	if (r)
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 	else
 		fuse_reply_readlink(req, target);
 }
 
 /* ---- Making and deleting streams ---- */
 
-struct stream_change {
-	struct job job;
-	struct walfs *fs;
-	fuse_req_t req;
-	char name[];
-};
-
-static void mkdir_run(struct job *job)
-{
-	struct stream_change *change = (struct stream_change *)job;
-	struct walfs *fs = change->fs;
-	struct fuse_entry_param entry;
-	struct node node;
-	int r;
-
-	r = namespace_create(fs, change->name, &node);
-	if (r == 0)
-		r = namespace_entry(fs, &node, &entry);
-	entry.entry_timeout = NAMESPACE_TIMEOUT_LONG;
-	if (r)
-		fuse_reply_err(change->req, walfs_errno(r));
-	else
-		fuse_reply_entry(change->req, &entry);
-	free(change);
-	walfs_end(fs);
-}
-
-static void rmdir_run(struct job *job)
-{
-	struct stream_change *change = (struct stream_change *)job;
-	struct walfs *fs = change->fs;
-
-	fuse_reply_err(change->req, walfs_errno(namespace_delete(fs, change->name)));
-	free(change);
-	walfs_end(fs);
-}
-
-/* Both sync, so the pool does them. */
-static void change_stream(fuse_req_t req, const char *name, void (*run)(struct job *job))
-{
-	size_t name_bytes = strlen(name) + 1;
-	struct stream_change *change = malloc(sizeof(*change) + name_bytes);
-
-	if (!change) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	*change = (struct stream_change){ .job = { .run = run }, .fs = walfs_from(req), .req = req };
-	memcpy(change->name, name, name_bytes);
-	walfs_begin(change->fs);
-	pool_submit(&change->fs->pool, &change->job);
-}
-
 static void op_mkdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name, mode_t mode)
 {
 	int r;
 
+	count_request(req, REQUEST_MKDIR);
 	(void)mode; /* every stream has the same */
 	if (!may_change_at(req, parent_ino))
 		return;
 	if (parent_ino != FUSE_ROOT_ID) {
-		fuse_reply_err(req, EPERM);
+		walfs_reply_err(req, EPERM);
 		return;
 	}
 	r = wal_stream_name_check(name);
 	if (r)
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 	else
-		change_stream(req, name, mkdir_run);
+		streams_make(walfs_from(req), name, req);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
+	count_request(req, REQUEST_RMDIR);
 	if (!may_change_at(req, parent_ino))
 		return;
 	if (parent_ino == FUSE_ROOT_ID && name[0] != '.')
-		change_stream(req, name, rmdir_run);
+		streams_remove(walfs_from(req), name, req);
 	else
-		fuse_reply_err(req, EPERM);
+		walfs_reply_err(req, EPERM);
 }
 
 /* ---- Making and removing checkpoints ---- */
@@ -314,34 +202,37 @@ static bool is_checkpoints(fuse_ino_t ino)
 
 static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
 {
+	count_request(req, REQUEST_MKNOD);
 	(void)rdev;
 	if (!may_change_at(req, parent))
 		return;
 	if (is_checkpoints(parent) && S_ISREG(mode))
 		checkpoint_make(walfs_from(req), name, req);
 	else
-		fuse_reply_err(req, EPERM);
+		walfs_reply_err(req, EPERM);
 }
 
 static void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
+	count_request(req, REQUEST_CREATE);
 	(void)mode; /* every checkpoint has the same */
 	if (!may_change_at(req, parent))
 		return;
 	if (is_checkpoints(parent))
 		checkpoint_create(walfs_from(req), name, req, fi);
 	else
-		fuse_reply_err(req, EPERM);
+		walfs_reply_err(req, EPERM);
 }
 
 static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	count_request(req, REQUEST_UNLINK);
 	if (!may_change_at(req, parent))
 		return;
 	if (is_checkpoints(parent))
 		checkpoint_remove(walfs_from(req), name, req);
 	else
-		fuse_reply_err(req, EPERM);
+		walfs_reply_err(req, EPERM);
 }
 
 /* ---- What is never allowed ---- */
@@ -349,23 +240,26 @@ static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void refuse(fuse_req_t req, fuse_ino_t parent)
 {
 	if (may_change_at(req, parent))
-		fuse_reply_err(req, EPERM);
+		walfs_reply_err(req, EPERM);
 }
 
 static void op_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
 {
+	count_request(req, REQUEST_SYMLINK);
 	(void)link, (void)name;
 	refuse(req, parent);
 }
 
 static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char *new_name)
 {
+	count_request(req, REQUEST_LINK);
 	(void)ino, (void)new_name;
 	refuse(req, new_parent);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t new_parent, const char *new_name, unsigned flags)
 {
+	count_request(req, REQUEST_RENAME);
 	(void)name, (void)new_name, (void)flags;
 	if (may_change_at(req, parent))
 		refuse(req, new_parent);
@@ -378,6 +272,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct walfs *fs = walfs_from(req);
 	struct node node;
 
+	count_request(req, REQUEST_OPEN);
 	if (!get_node(req, ino, &node))
 		return;
 	if (((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) && !may_change_at(req, ino))
@@ -416,7 +311,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		statsfile_open(fs, &node, req, fi);
 		break;
 	default:
-		fuse_reply_err(req, is_link(&node) ? ELOOP : EISDIR);
+		walfs_reply_err(req, is_link(&node) ? ELOOP : EISDIR);
 	}
 }
 
@@ -424,6 +319,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct node node;
 
+	count_request(req, REQUEST_OPENDIR);
 	if (!get_node(req, ino, &node))
 		return;
 	switch (node.kind) {
@@ -440,7 +336,7 @@ static void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 		snapdir_open(walfs_from(req), &node, req, fi);
 		break;
 	default:
-		fuse_reply_err(req, ENOTDIR);
+		walfs_reply_err(req, ENOTDIR);
 	}
 }
 
@@ -448,13 +344,14 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, s
 {
 	struct handle *handle = handle_from(fi);
 
+	count_request(req, REQUEST_READ);
 	(void)ino;
 	if (handle->ops->read)
 		handle->ops->read(handle, req, size, (uint64_t)offset);
 	else if (handle->ops->read_next)
 		handle->ops->read_next(handle, req, size, fi->flags);
 	else
-		fuse_reply_err(req, EISDIR);
+		walfs_reply_err(req, EISDIR);
 }
 
 /* ENOSYS would be for all files and for ever. */
@@ -462,6 +359,7 @@ static void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, s
 {
 	struct handle *handle = handle_from(fi);
 
+	count_request(req, REQUEST_POLL);
 	(void)ino;
 	if (handle->ops->poll) {
 		handle->ops->poll(handle, req, poller);
@@ -476,66 +374,72 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t si
 {
 	struct handle *handle = handle_from(fi);
 
+	count_request(req, REQUEST_WRITE);
 	(void)ino;
 	if (handle->ops->write)
 		handle->ops->write(handle, req, data, size, (uint64_t)offset, fi);
 	else
-		fuse_reply_err(req, EBADF);
+		walfs_reply_err(req, EBADF);
 }
 
 static void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct handle *handle = handle_from(fi);
 
+	count_request(req, REQUEST_FLUSH);
 	(void)ino;
 	if (handle->ops->flush)
 		handle->ops->flush(handle, req, fi->lock_owner);
 	else
-		fuse_reply_err(req, 0);
+		walfs_reply_err(req, 0);
 }
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct handle *handle = handle_from(fi);
 
+	count_request(req, REQUEST_FSYNC);
 	(void)ino, (void)datasync;
 	if (handle->ops->fsync)
 		handle->ops->fsync(handle, req);
 	else
-		fuse_reply_err(req, 0);
+		walfs_reply_err(req, 0);
 }
 
 static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct handle *handle = handle_from(fi);
 
+	count_request(req, REQUEST_READDIR);
 	(void)ino;
 	if (handle->ops->readdir)
 		handle->ops->readdir(handle, req, size, (uint64_t)offset, false);
 	else
-		fuse_reply_err(req, ENOTDIR);
+		walfs_reply_err(req, ENOTDIR);
 }
 
 static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct handle *handle = handle_from(fi);
 
+	count_request(req, REQUEST_READDIRPLUS);
 	(void)ino;
 	if (handle->ops->readdir)
 		handle->ops->readdir(handle, req, size, (uint64_t)offset, true);
 	else
-		fuse_reply_err(req, ENOTDIR);
+		walfs_reply_err(req, ENOTDIR);
 }
 
 static void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct handle *handle = handle_from(fi);
 
+	count_request(req, REQUEST_RELEASE);
 	(void)ino;
 	if (handle->ops->release)
 		handle->ops->release(handle);
 	handle_unref(handle);
-	fuse_reply_err(req, 0);
+	walfs_reply_err(req, 0);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -543,10 +447,11 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct statvfs st;
 	int r;
 
+	count_request(req, REQUEST_STATFS);
 	(void)ino;
 	r = wal_store_statvfs(walfs_from(req)->store, &st);
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	st.f_namemax = WAL_STREAM_NAME_MAX;

@@ -43,7 +43,7 @@ static void on_interrupt(fuse_req_t req, void *data)
 	pthread_mutex_unlock(&parking->lock);
 	if (!mine)
 		return;
-	fuse_reply_err(req, EINTR);
+	walfs_reply_err(req, EINTR);
 	free(read);
 }
 
@@ -53,12 +53,12 @@ struct parked_read *parking_enter(struct parking *parking, fuse_req_t req, size_
 
 	/* Before on_interrupt() is registered: that would be called at once, and without a reference. From here to there no INTERRUPT is read. */
 	if (fuse_req_interrupted(req)) {
-		fuse_reply_err(req, EINTR);
+		walfs_reply_err(req, EINTR);
 		return NULL;
 	}
 	read = malloc(sizeof(*read));
 	if (!read) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return NULL;
 	}
 	*read = (struct parked_read){ .parking = parking, .req = req, .size = size, .nonblock = nonblock };
@@ -140,7 +140,7 @@ void parked_reply(struct parked_read *read, const char *data, size_t size)
 void parked_reply_err(struct parked_read *read, int error)
 {
 	leave(read);
-	fuse_reply_err(read->req, error);
+	walfs_reply_err(read->req, error);
 	free(read);
 }
 

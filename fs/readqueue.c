@@ -68,7 +68,8 @@ void read_queue_push(struct read_queue *queue, fuse_req_t req, size_t size, uint
 	bool was_busy;
 
 	if (!pending) {
-		fuse_reply_err(req, ENOMEM);
+		if (req)
+			walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	*pending = (struct pending_read){ .req = req, .size = size, .offset = offset };

@@ -15,7 +15,7 @@ struct pending_read;
 struct read_queue {
 	struct job job;
 	struct handle *handle;
-	void (*serve)(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset); /* answers a read; called in the order of the pushes */
+	void (*serve)(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset); /* answers a read; called in the order of the pushes, one at a time */
 	pthread_mutex_t lock;
 
 	/* protected by lock */
@@ -31,7 +31,7 @@ void read_queue_release(struct read_queue *queue);
 /* Whether the pool is at it. Nobody else can make it so than the loop, which asks. */
 bool read_queue_is_busy(struct read_queue *queue);
 
-/* Has the read served by the pool. Called by the loop. */
+/* Has the read served by the pool. Called by the loop. `req` may be NULL, for what `serve` does of its own accord: then it may be dropped if there is no memory. */
 void read_queue_push(struct read_queue *queue, fuse_req_t req, size_t size, uint64_t offset);
 
 #endif

@@ -75,7 +75,7 @@ static void snapdir_readdir(struct handle *handle, fuse_req_t req, size_t size, 
 	if (r == 0 && !(chunk.data = malloc(size)))
 		r = -ENOMEM;
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	while (name_at(dir, offset, name, &entry) && chunk_add(&chunk, name, &entry, offset + 1))
@@ -104,7 +104,7 @@ void snapdir_open(struct walfs *fs, const struct node *node, fuse_req_t req, str
 	int r;
 
 	if (!dir) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	dir->node = *node;
@@ -112,7 +112,7 @@ void snapdir_open(struct walfs *fs, const struct node *node, fuse_req_t req, str
 	r = take_snapshot(dir);
 	if (r) {
 		handle_unref(&dir->handle);
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	fi->fh = (uintptr_t)&dir->handle;

@@ -26,7 +26,7 @@ static void statsfile_read(struct handle *handle, fuse_req_t req, size_t size, u
 
 	r = data ? spool_read(&file->spool, data, size, offset, &got) : -ENOMEM;
 	if (r < 0)
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 	else
 		fuse_reply_buf(req, data, got);
 	free(data);
@@ -108,7 +108,7 @@ static void open_job(struct job *job)
 	if (is_store)
 		submit_next(fs);
 	if (r < 0)
-		fuse_reply_err(file->req, walfs_errno(r));
+		walfs_reply_err(file->req, walfs_errno(r));
 	/* From the answer on it may be read and released. */
 	if (r < 0 || fuse_reply_open(file->req, &file->fi) < 0)
 		handle_unref(&file->handle);
@@ -131,7 +131,7 @@ void statsfile_open(struct walfs *fs, const struct node *node, fuse_req_t req, s
 		r = -ENOMEM;
 	}
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	handle_init(&file->handle, &statsfile_ops, fs, slot);

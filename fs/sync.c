@@ -16,7 +16,7 @@ static void stream_sync_done(struct wal_op *op)
 	struct stream_sync *sync = op->arg;
 	struct walfs *fs = sync->fs;
 
-	fuse_reply_err(sync->req, walfs_errno(op->result));
+	walfs_reply_err(sync->req, walfs_errno_open(op->result));
 	slot_put(fs, sync->slot);
 	free(sync);
 	walfs_end(fs);
@@ -27,7 +27,7 @@ void sync_stream(struct walfs *fs, struct slot *slot, fuse_req_t req)
 	struct stream_sync *sync = calloc(1, sizeof(*sync));
 
 	if (!sync) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	walfs_begin(fs);
@@ -47,7 +47,7 @@ static void store_sync_run(struct job *job)
 	struct store_sync *sync = (struct store_sync *)job;
 	struct walfs *fs = sync->fs;
 
-	fuse_reply_err(sync->req, walfs_errno(wal_store_sync(fs->store)));
+	walfs_reply_err(sync->req, walfs_errno(wal_store_sync(fs->store)));
 	free(sync);
 	walfs_end(fs);
 }
@@ -57,7 +57,7 @@ void sync_store(struct walfs *fs, fuse_req_t req)
 	struct store_sync *sync = malloc(sizeof(*sync));
 
 	if (!sync) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
 	walfs_begin(fs);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ahead.h"
 #include "readqueue.h"
 #include "sync.h"
 #include "text.h"
@@ -16,6 +17,8 @@ struct textfile {
 	struct handle handle;
 	uint64_t start_id;
 	struct read_queue queue;
+	struct ahead ahead;
+	uint64_t last_end; /* of the last read: who reads there is likely to go on. Only the loop looks */
 	struct text text;
 	bool told; /* of the prune that overtook it */
 	struct textfile *next, **link; /* in slot->texts, protected by fs->lock */
@@ -93,7 +96,28 @@ static void fail(struct textfile *file, fuse_req_t req, int result)
 			    file->handle.slot->name, file->start_id);
 		file->told = true;
 	}
-	fuse_reply_err(req, result == WAL_PRUNED ? ESTALE : walfs_errno(result));
+	walfs_reply_err(req, result == WAL_PRUNED ? ESTALE : walfs_errno(result));
+}
+
+/* What was read ahead, and what comes behind it. */
+static int read_text(struct textfile *file, char *data, size_t size, uint64_t offset, size_t *ret_size)
+{
+	struct ahead_bytes bytes;
+	size_t had = 0, got = 0;
+	int r = 0;
+
+	if (ahead_take(&file->ahead, offset, 1, &bytes)) {
+		had = bytes.size < size ? bytes.size : size;
+		memcpy(data, bytes.data + bytes.start, had);
+		ahead_skip(&bytes, had);
+		ahead_give(&file->ahead, &bytes);
+	}
+	if (had < size)
+		r = text_read(&file->text, data + had, size - had, offset + had, &got);
+	if (r && !had)
+		return r;
+	*ret_size = had + got;
+	return 0;
 }
 
 static void read_and_reply(struct textfile *file, fuse_req_t req, size_t size, uint64_t offset)
@@ -103,10 +127,10 @@ static void read_and_reply(struct textfile *file, fuse_req_t req, size_t size, u
 	int r;
 
 	if (!data) {
-		fuse_reply_err(req, ENOMEM);
+		walfs_reply_err(req, ENOMEM);
 		return;
 	}
-	r = text_read(&file->text, data, size, offset, &done);
+	r = read_text(file, data, size, offset, &done);
 	if (r)
 		fail(file, req, r);
 	else
@@ -114,11 +138,27 @@ static void read_and_reply(struct textfile *file, fuse_req_t req, size_t size, u
 	free(data);
 }
 
-/* In the pool. While the reader is busy with what it got, the next is fetched. */
+/* Only where the last read ended: one that met the end, or a jump since, is no reason to go on. What goes wrong here the next read will meet. */
+static void read_ahead(struct textfile *file, size_t size, uint64_t offset)
+{
+	struct ahead_bytes bytes;
+
+	if (file->text.base + offset != file->text.pos || !ahead_take_room(&file->ahead, offset, size, &bytes))
+		return;
+	if (text_read(&file->text, bytes.data, size, offset, &bytes.size))
+		bytes.size = 0;
+	ahead_give(&file->ahead, &bytes);
+}
+
+/* In the pool. While the reader is busy with what it got, the next is fetched; without a request that is all there is to do. */
 static void serve(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset)
 {
 	struct textfile *file = handle_container(handle, struct textfile, handle);
 
+	if (!req) {
+		read_ahead(file, size, offset);
+		return;
+	}
 	read_and_reply(file, req, size, offset);
 	text_read_ahead(&file->text);
 }
@@ -138,12 +178,30 @@ static int is_at_end(struct textfile *file, uint64_t offset, bool *ret_at_end)
 	return r;
 }
 
+static bool reply_from_ahead(struct textfile *file, fuse_req_t req, size_t size, uint64_t offset)
+{
+	struct ahead_bytes bytes;
+
+	if (!ahead_take(&file->ahead, offset, size, &bytes))
+		return false;
+	if (bytes.size == size)
+		read_queue_push(&file->queue, NULL, size, offset + size);
+	fuse_reply_buf(req, bytes.data + bytes.start, size);
+	ahead_skip(&bytes, size);
+	ahead_give(&file->ahead, &bytes);
+	return true;
+}
+
 static void textfile_read(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset)
 {
 	struct textfile *file = handle_container(handle, struct textfile, handle);
+	bool goes_on = offset == file->last_end && size <= AHEAD_MAX;
 	bool at_end = false;
 	int r;
 
+	file->last_end = offset + size;
+	if (reply_from_ahead(file, req, size, offset))
+		return;
 	if (!read_queue_is_busy(&file->queue)) {
 		if (text_is_ready(&file->text, size, offset)) {
 			read_and_reply(file, req, size, offset);
@@ -159,6 +217,8 @@ static void textfile_read(struct handle *handle, fuse_req_t req, size_t size, ui
 		}
 	}
 	read_queue_push(&file->queue, req, size, offset);
+	if (goes_on)
+		read_queue_push(&file->queue, NULL, size, offset + size);
 }
 
 static void textfile_fsync(struct handle *handle, fuse_req_t req)
@@ -179,6 +239,7 @@ static void textfile_free(struct handle *handle)
 		file->next->link = file->link;
 	pthread_mutex_unlock(&fs->lock);
 	text_release(&file->text);
+	ahead_release(&file->ahead);
 	read_queue_release(&file->queue);
 	free(file);
 }
@@ -219,12 +280,12 @@ void textfile_open(struct walfs *fs, const struct node *node, fuse_req_t req, st
 	int r;
 
 	if ((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) {
-		fuse_reply_err(req, EACCES);
+		walfs_reply_err(req, EACCES);
 		return;
 	}
 	r = slot_get(fs, node->slot, &slot);
 	if (r) {
-		fuse_reply_err(req, walfs_errno(r));
+		walfs_reply_err(req, walfs_errno(r));
 		return;
 	}
 	file = calloc(1, sizeof(*file));
@@ -234,11 +295,12 @@ void textfile_open(struct walfs *fs, const struct node *node, fuse_req_t req, st
 	if (r) {
 		free(file);
 		slot_put(fs, slot);
-		fuse_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
+		walfs_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));
 		return;
 	}
 	handle_init(&file->handle, &textfile_ops, fs, slot);
 	read_queue_init(&file->queue, &file->handle, serve);
+	ahead_init(&file->ahead);
 	enlist(file, slot);
 	fi->fh = (uintptr_t)&file->handle;
 	fi->direct_io = 1;

@@ -67,7 +67,7 @@ void turns_submit(struct turns *turns, const struct turn *turn)
 	if (copy)
 		return;
 	if (turn->req)
-		fuse_reply_err(turn->req, ENOMEM);
+		walfs_reply_err(turn->req, ENOMEM);
 	handle_unref(handle);
 	walfs_end(handle->fs);
 }
@@ -94,7 +94,7 @@ void turns_answer(struct turns *turns, fuse_req_t req, int error, size_t written
 	if (req && written && !error)
 		fuse_reply_write(req, written);
 	else if (req)
-		fuse_reply_err(req, error);
+		walfs_reply_err(req, error);
 	handle_unref(handle);
 	walfs_end(fs);
 }

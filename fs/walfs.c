@@ -44,7 +44,7 @@ int walfs_open(struct walfs *fs, const char *store_path, struct wal_error *err)
 		return r;
 	}
 	fs->ro = wal_store_options(fs->store)->ro;
-	fs->generation = time(NULL);
+	fs->generation = (uint32_t)(namespace_now_ns() >> 20); /* about milliseconds: 32 bits are all that the kernel compares */
 	pool_init(&fs->pool, fs->opts->single_thread ? 0 : POOL_THREADS_MAX);
 	expire_init(&fs->expire);
 	return 0;
@@ -102,6 +102,18 @@ int walfs_errno(int result)
 	default:
 		return result < 0 ? -result : EIO;
 	}
+}
+
+int walfs_errno_open(int result)
+{
+	return result == -ENOENT ? ESTALE : walfs_errno(result);
+}
+
+int walfs_reply_err(fuse_req_t req, int error)
+{
+	if (error)
+		requests_count_error(&walfs_from(req)->requests, error);
+	return fuse_reply_err(req, error);
 }
 
 struct timespec walfs_timespec(int64_t ns)

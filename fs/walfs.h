@@ -25,6 +25,7 @@
 #include "mount_opts.h"
 #include "pool.h"
 #include "report.h"
+#include "requests.h"
 #include "wal.h"
 
 struct checkpoints;
@@ -45,8 +46,12 @@ struct walfs {
 	struct pool pool;
 	struct expire expire;
 	struct fuse_session *session;
+	struct requests requests;
 	atomic_size_t batch_bytes; /* held by all files that are open as `.batch` */
 	size_t read_max; /* what the kernel asks for at once */
+	/* Only the loop looks: the thread for which the kernel looks for the name of this unlisted directory; see dir.c */
+	pid_t rejoin_pid;
+	uint64_t rejoin_ino;
 	uint64_t generation; /* of every node; differs from mount to mount as slots do: an NFS client's old handles are stale */
 
 	pthread_mutex_t lock;
@@ -83,6 +88,12 @@ int walfs_close(struct walfs *fs);
 
 /* What a result of the library is as a positive errno for the kernel; 0 for 0. */
 int walfs_errno(int result);
+
+/* The same for what is done to a file that is open: its stream may have been deleted (-ENOENT), and it is the file that has become of no use. ESTALE. */
+int walfs_errno_open(int result);
+
+/* fuse_reply_err(), counted; 0 is success. */
+int walfs_reply_err(fuse_req_t req, int error);
 
 struct timespec walfs_timespec(int64_t ns);
 

@@ -2,14 +2,15 @@
 #include "crc32.h"
 
 #include <assert.h>
+#include <libdeflate.h>
 #include <zlib.h>
 
 uint32_t crc32_update(uint32_t crc, const void *data, size_t size)
 {
-	/* zlib takes a null pointer for "give me the initial value" and would forget `crc`. */
+	/* A null pointer asks for the initial value, and `crc` would be forgotten. */
 	if (size == 0)
 		return crc;
-	return (uint32_t)crc32_z(crc, data, size);
+	return libdeflate_crc32(crc, data, size);
 }
 
 uint32_t crc32_join(uint32_t crc_a, uint32_t crc_b, uint64_t size_b)

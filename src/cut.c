@@ -155,7 +155,7 @@ static int refuse_quarantined(const struct cut *cut, struct wal_error *err)
 		const struct wal_stream *st = cut->streams[i].stream;
 
 		if (st->quarantined)
-			return error_set(err, -EIO, st->name, "no checkpoint: it is not known what stream '%s' holds: %s", st->name, st->reason);
+			return error_set(err, -EIO, st->name, "no checkpoint: it is not known what stream '%s' holds: %s", st->name, stream_reason(st));
 	}
 	return 0;
 }

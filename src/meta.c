@@ -18,6 +18,9 @@ enum {
 	RECORD_ROOM = META_BLOCK_BYTES - META_OFF_RECORDS,
 	FRAME_RECORD_MAX = 3 * VARINT_BYTES_MAX, /* head, time, disk size */
 	GAP_RECORD_MAX = 2 * VARINT_BYTES_MAX,
+	GUESSES_MAX = 6,
+	SHORT_MAX = 4, /* bytes of a varint of 28 bits */
+	SHORT_RECORD_MAX = 1 + 2 * SHORT_MAX,
 };
 
 /* ---- Reading ---- */
@@ -108,26 +111,66 @@ static int cursor_load(struct meta_cursor *c, uint64_t no)
 	return c->at.last_time < 0 || c->at.last_time > LAST_TIME_MAX || c->at.payload_pos > UINT32_MAX ? -EBADMSG : 0;
 }
 
-int meta_cursor_seek(struct meta_cursor *c, const struct meta_view *view, enum meta_key by, uint64_t key)
+/* Between block `low` with `low_key` and block `high` with `high_key`, the one that has `key` if all entries are of like size. */
+static uint64_t guess(uint64_t low, uint64_t low_key, uint64_t high, uint64_t high_key, uint64_t key)
+{
+	return low + (uint64_t)((double)(high - low) * ((double)(key - low_key) / (double)(high_key - low_key)));
+}
+
+/*
+ * The last block whose key is <= `key`. A few guesses lead there if entries are of like size; then halving goes on, so that no sidecar takes much longer than by that alone. Results as
+ * meta_cursor_seek().
+ */
+static int find_block(const struct meta_view *view, enum meta_key by, uint64_t key, uint64_t *ret)
 {
 	uint64_t low = 0, high = view_blocks(view);
+	const uint8_t *first = high > 0 ? view_block(view, 0) : NULL, *last = high > 0 ? view_block(view, high - 1) : NULL;
 
-	/* The blocks below `low` have a key <= `key`, those from `high` on a larger one. */
-	while (low < high) {
-		uint64_t mid = low + (high - low) / 2;
+	if (high == 0)
+		return WAL_NOT_FOUND;
+	if (!first || !last)
+		return -EBADMSG;
+	uint64_t low_key = block_key(first, by), high_key = block_key(last, by);
+	if (key < low_key)
+		return WAL_NOT_FOUND;
+	if (key >= high_key) {
+		*ret = high - 1;
+		return 0;
+	}
+	high--;
+	/* low_key <= key < high_key, and so they are different. */
+	for (unsigned looks = 0; high - low > 1; looks++) {
+		uint64_t mid = looks < GUESSES_MAX ? guess(low, low_key, high, high_key, key) : low + (high - low) / 2;
+
+		if (mid <= low)
+			mid = low + 1;
+		if (mid >= high)
+			mid = high - 1;
 		const uint8_t *block = view_block(view, mid);
-
 		if (!block)
 			return -EBADMSG;
-		if (block_key(block, by) <= key)
-			low = mid + 1;
-		else
+		uint64_t mid_key = block_key(block, by);
+		if (mid_key <= key) {
+			low = mid;
+			low_key = mid_key;
+		} else {
 			high = mid;
+			high_key = mid_key;
+		}
 	}
-	if (low == 0)
-		return WAL_NOT_FOUND;
+	*ret = low;
+	return 0;
+}
+
+int meta_cursor_seek(struct meta_cursor *c, const struct meta_view *view, enum meta_key by, uint64_t key)
+{
+	uint64_t block;
+	int result = find_block(view, by, key, &block);
+
+	if (result != 0)
+		return result;
 	c->view = view;
-	return cursor_load(c, low - 1);
+	return cursor_load(c, block);
 }
 
 static bool take(struct meta_cursor *c, uint64_t *ret)
@@ -261,11 +304,65 @@ int meta_cursor_next(struct meta_cursor *c, struct meta_entry *ret)
 	return 0;
 }
 
+/* A number of up to 28 bits at `pos`, of which as many bytes can be read. 0: it is longer. */
+static inline size_t take_short(const uint8_t *pos, uint32_t *ret)
+{
+	if (pos[0] < 0x80) {
+		*ret = pos[0];
+		return 1;
+	}
+	if (pos[1] < 0x80) {
+		*ret = (pos[0] & 0x7fu) | (uint32_t)pos[1] << 7;
+		return 2;
+	}
+	if (pos[2] < 0x80) {
+		*ret = (pos[0] & 0x7fu) | (pos[1] & 0x7fu) << 7 | (uint32_t)pos[2] << 14;
+		return 3;
+	}
+	*ret = (pos[0] & 0x7fu) | (pos[1] & 0x7fu) << 7 | (pos[2] & 0x7fu) << 14 | (uint32_t)pos[3] << 21;
+	return pos[3] < 0x80 ? 4 : 0;
+}
+
+/*
+ * Goes on towards `id` over what needs no more than adding up: raw frames of one entry, and lengths inside a frame. It stops at anything else, for meta_cursor_next(), which goes on from any place that
+ * this leaves.
+ */
+static void skip_towards(struct meta_cursor *c, uint64_t id)
+{
+	struct meta_pos *at = &c->at;
+	uint32_t delta, size;
+	size_t n, m;
+
+	while (at->entry_count == 0 && at->id < id && c->end - c->pos >= SHORT_RECORD_MAX && c->pos[0] == (1 << 2 | FRAME_RAW)) {
+		n = take_short(c->pos + 1, &delta);
+		m = n ? take_short(c->pos + 1 + n, &size) : 0;
+		if (m == 0 || delta > LAST_TIME_MAX - at->last_time)
+			return;
+		c->pos += 1 + n + m;
+		at->id++;
+		at->last_time += (int64_t)delta + 1;
+		at->bytes += size;
+		at->frame_offset += FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES + (uint64_t)size;
+	}
+	while (at->entry_count > 1 && at->id < id && at->index + 1 < at->entry_count && c->end - c->pos >= SHORT_MAX) {
+		m = take_short(c->pos, &size);
+		if (m == 0 || at->payload_pos + FRAME_LENGTH_BYTES + size > UINT32_MAX)
+			return;
+		c->pos += m;
+		at->id++;
+		at->last_time++;
+		at->bytes += size;
+		at->payload_pos += FRAME_LENGTH_BYTES + (uint64_t)size;
+		at->index++;
+	}
+}
+
 int meta_find(struct meta_cursor *c, const struct meta_view *view, uint64_t id, struct meta_entry *ret)
 {
 	int result = meta_cursor_seek(c, view, META_BY_ID, id);
 
 	while (result == 0) {
+		skip_towards(c, id);
 		result = meta_cursor_next(c, ret);
 		if (result == 0 && (ret->gap ? id - ret->id < ret->gap_ids : ret->id == id))
 			return 0;

@@ -26,6 +26,7 @@ enum {
 	TORN_FILES_MAX = 10000,
 	REREADS_MAX = 3,
 	CHECKED_BLOCKS_MAX = 128, /* of a sidecar at a clean open, which takes well below a millisecond */
+	READ_BLOCKS_MAX = 64,	  /* a larger one is mapped: for less that costs more than it saves, above all while several threads open streams */
 };
 
 /* ---- The sidecar ---- */
@@ -49,12 +50,37 @@ static int write_block(struct rebuild *r, uint64_t block_no, const uint8_t block
 	return sys_pwrite_full(rec->sys, st->meta_fd, block, META_BLOCK_BYTES, block_no * META_BLOCK_BYTES);
 }
 
-/* Maps the sidecar there is, if there is one that can be of any use, up to its last intact block. */
+/* rec->old becomes the first `blocks` blocks of the sidecar. */
+static int read_old_meta(struct recovery *rec, uint64_t blocks)
+{
+	uint64_t size = blocks * META_BLOCK_BYTES;
+	int result = 0;
+	void *data;
+
+	rec->old_read = blocks <= READ_BLOCKS_MAX;
+	if (rec->old_read) {
+		/* What it turns out not to have (someone cut it meanwhile) are zeros, which no check accepts. */
+		data = calloc(blocks, META_BLOCK_BYTES);
+		ssize_t n = data ? sys_pread_full(rec->sys, rec->meta_fd, data, size, 0) : -ENOMEM;
+		if (n < 0) {
+			free(data);
+			result = (int)n;
+		}
+	} else {
+		result = rec->sys->mmap(rec->sys, rec->meta_fd, size, &data);
+	}
+	if (result < 0)
+		return result;
+	rec->old_size = size;
+	rec->old = (struct meta_view){ .segment_id = rec->id, .map = data, .verified = calloc(1, blocks / 8 + 1) };
+	return rec->old.verified ? 0 : -ENOMEM;
+}
+
+/* Loads the sidecar there is, if there is one that can be of any use, up to its last intact block. */
 static int load_old_meta(struct recovery *rec)
 {
 	char name[NAME_SEGMENT_MAX];
 	struct stat sb;
-	void *data;
 
 	/* It is made only when the stream has turned out healthy: that it is there says something (scan.h). */
 	rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0);
@@ -67,13 +93,9 @@ static int load_old_meta(struct recovery *rec)
 	rec->scan.made_here = result == 0 && blocks == 0;
 	if (blocks == 0)
 		return result;
-	result = rec->sys->mmap(rec->sys, rec->meta_fd, blocks * META_BLOCK_BYTES, &data);
+	result = read_old_meta(rec, blocks);
 	if (result < 0)
 		return result;
-	rec->old_size = blocks * META_BLOCK_BYTES;
-	rec->old = (struct meta_view){ .segment_id = rec->id, .map = data, .verified = calloc(1, blocks / 8 + 1) };
-	if (!rec->old.verified)
-		return -ENOMEM;
 	rec->scan.made_here = meta_is_blank(&rec->old, blocks);
 	while (blocks > 0 && !meta_block_valid(rec->old.map + (blocks - 1) * META_BLOCK_BYTES, rec->id))
 		blocks--;
@@ -262,7 +284,7 @@ static int keep_tail(struct recovery *rec, uint64_t offset, char *ret_name, uint
 void recovery_read_only(struct wal_stream *st, const char *reason)
 {
 	if (st->health == WAL_HEALTHY)
-		snprintf(st->reason, sizeof st->reason, "%s", reason);
+		stream_set_reason(st, reason);
 	st->health = WAL_READONLY;
 	log_write(&st->engine->env.log, WAL_LOG_ERROR,
 		  "stream '%s': %s; it is open for reading only ('walctl repair' sets what is damaged aside and goes on around it)", st->name, reason);
@@ -512,16 +534,14 @@ static int settle(struct recovery *rec)
 	return 0;
 }
 
-static void take_over(struct recovery *rec)
+static int take_over(struct recovery *rec)
 {
 	struct wal_stream *st = rec->st;
-	uint8_t *block = st->meta.block;
 	uint64_t end = rec->r.writer.at.frame_offset;
+	int result = stream_meta_keep(st, &rec->r.writer);
 
-	st->meta = rec->r.writer;
-	st->meta.block = block;
-	st->meta.emit = NULL;
-	memcpy(block, rec->r.block, META_BLOCK_BYTES);
+	if (result < 0)
+		return result;
 	st->meta_full = st->meta.block_no;
 	st->active.first_id = rec->id;
 	st->active.end = st->active.durable_end = end;
@@ -529,11 +549,14 @@ static void take_over(struct recovery *rec)
 	st->next_id = st->meta.at.id;
 	/* At least what is in sealed segments. */
 	st->durable_id = rec->unsynced ? rec->id : st->next_id;
+	return 0;
 }
 
 static void forget_active(struct recovery *rec)
 {
-	if (rec->old.map)
+	if (rec->old_read)
+		free((void *)rec->old.map);
+	else if (rec->old.map)
 		rec->sys->munmap(rec->sys, (void *)rec->old.map, rec->old_size);
 	free((void *)rec->old.verified);
 	rec->old = (struct meta_view){ 0 };
@@ -591,8 +614,8 @@ int recover_active(struct recovery *rec, uint64_t id)
 		result = settle(rec);
 	}
 	if (result == 0)
-		take_over(rec);
-	else if (rec->err && rec->err->code != result)
+		result = take_over(rec);
+	if (result < 0 && rec->err && rec->err->code != result)
 		error_set(rec->err, result, rec->st->name, "stream '%s': cannot read segment %020" PRIu64 ".wal: %s", rec->st->name, id,
 			  wal_strerror(result));
 	forget_active(rec);

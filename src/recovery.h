@@ -28,6 +28,7 @@ struct recovery {
 	/* what the directory holds */
 	struct id_array files;
 	struct id_array metas;
+	bool head_listed;
 	struct skip_record *records;
 	size_t record_count;
 	struct id_array index;
@@ -42,7 +43,8 @@ struct recovery {
 	int64_t mtime;
 	int64_t last_time; /* of the entry before it, if that is known */
 	int meta_fd;
-	struct meta_view old; /* the sidecar as it was, mapped: as many blocks as are of use */
+	struct meta_view old; /* the sidecar as it was: as many blocks as are of use */
+	bool old_read;	      /* into memory of its own, not mapped */
 	uint64_t old_size;    /* of the map */
 	bool old_bad;	      /* they don't lead from one to the next */
 	uint64_t durable;     /* it says that the segment is durable so far */

@@ -6,6 +6,11 @@
 
 #include "cleanup.h"
 
+enum {
+	LOADED_BYTES_MAX = 8 << 20,
+	QUIET_PINS = 1024, /* a segment that was not used while others were this often is not in use */
+};
+
 struct segcache {
 	const struct env *env;
 	pthread_mutex_t lock; /* a leaf: nothing is opened or closed under it */
@@ -14,6 +19,8 @@ struct segcache {
 	struct lru lru;
 	size_t open; /* in the table, being opened, or forgotten and still pinned */
 	uint64_t opens;
+	uint64_t clock; /* goes up with each use */
+	uint64_t loaded_bytes; /* of all segments in the table */
 };
 
 /* Stands in the table while the segment is being opened, so that others wait instead of opening it too. */
@@ -54,6 +61,15 @@ void segcache_free(struct segcache *cache)
 	free(cache);
 }
 
+/* Caller holds cache->lock. */
+static void take_out(struct segcache *cache, struct segment *segment)
+{
+	lru_remove(&cache->lru, &segment->node);
+	segment->cached = false;
+	cache->loaded_bytes -= segment->loaded_bytes;
+	segment->loaded_bytes = 0;
+}
+
 /* Caller holds cache->lock. Takes the least recently used unpinned segment out of the table, for the caller to close; NULL if all are in use. */
 static struct segment *evict(struct segcache *cache)
 {
@@ -61,8 +77,7 @@ static struct segment *evict(struct segcache *cache)
 		struct segment *segment = container_of(node, struct segment, node);
 
 		if (segment->pins == 0 && !segment->opening) {
-			lru_remove(&cache->lru, node);
-			segment->cached = false;
+			take_out(cache, segment);
 			return segment;
 		}
 	}
@@ -110,10 +125,47 @@ static int open_into(struct segcache *cache, const struct segcache_request *rq, 
 	return result;
 }
 
-int segcache_get(struct segcache *cache, const struct segcache_request *rq, struct segment **ret_segment)
+/* Caller holds cache->lock. What is used least recently comes first in the list, and so is unloaded first. */
+static struct segment *next_to_unload(struct segcache *cache)
+{
+	if (cache->loaded_bytes <= LOADED_BYTES_MAX)
+		return NULL;
+	for (struct lru_node *node = lru_oldest(&cache->lru); node; node = lru_newer(&cache->lru, node)) {
+		struct segment *segment = container_of(node, struct segment, node);
+
+		if (cache->clock - segment->pinned_at < QUIET_PINS)
+			return NULL;
+		if (segment->loaded_bytes > 0)
+			return segment;
+	}
+	return NULL;
+}
+
+/* Caller holds cache->lock, which is released meanwhile; the segment is pinned. A segment that comes (back) into use pushes out those that no longer are. */
+static void note_use(struct segcache *cache, struct segment *segment)
+{
+	struct segment *other;
+
+	segment->pinned_at = ++cache->clock;
+	if (segment->loaded_bytes > 0 || !segment->cached)
+		return;
+	segment->loaded_bytes = segment_mapped_bytes(segment);
+	cache->loaded_bytes += segment->loaded_bytes;
+	while ((other = next_to_unload(cache))) {
+		cache->loaded_bytes -= other->loaded_bytes;
+		other->loaded_bytes = 0;
+		other->pins++;
+		pthread_mutex_unlock(&cache->lock);
+		segment_unload(cache->env, other);
+		segcache_put(cache, other);
+		pthread_mutex_lock(&cache->lock);
+	}
+}
+
+/* Caller holds cache->lock, which is released meanwhile. */
+static int get(struct segcache *cache, const struct segcache_request *rq, struct segment **ret_segment)
 {
 	struct lru_key key = { rq->stream_key, rq->first_id, 0 };
-	LOCKED_SCOPE(&cache->lock);
 
 	for (;;) {
 		struct lru_node *node = lru_find(&cache->lru, key);
@@ -138,6 +190,16 @@ int segcache_get(struct segcache *cache, const struct segcache_request *rq, stru
 		}
 		pthread_cond_wait(&cache->change, &cache->lock);
 	}
+}
+
+int segcache_get(struct segcache *cache, const struct segcache_request *rq, struct segment **ret_segment)
+{
+	LOCKED_SCOPE(&cache->lock);
+	int result = get(cache, rq, ret_segment);
+
+	if (result == 0)
+		note_use(cache, *ret_segment);
+	return result;
 }
 
 void segcache_put(struct segcache *cache, struct segment *segment)
@@ -172,8 +234,7 @@ void segcache_forget(struct segcache *cache, uint64_t stream_key, uint64_t first
 	if (node) {
 		struct segment *segment = container_of(node, struct segment, node);
 
-		lru_remove(&cache->lru, node);
-		segment->cached = false;
+		take_out(cache, segment);
 		if (segment->pins == 0 && !segment->opening) {
 			unused = segment;
 			cache->open--;

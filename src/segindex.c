@@ -72,6 +72,16 @@ ssize_t id_array_find(const struct id_array *array, uint64_t id)
 	return (ssize_t)low - 1;
 }
 
+void id_array_trim(struct id_array *array)
+{
+	uint64_t *ids = array->count > 0 ? reallocarray(array->ids, array->count, sizeof(*ids)) : NULL;
+
+	if (ids) {
+		array->ids = ids;
+		array->capacity = array->count;
+	}
+}
+
 void id_array_release(struct id_array *array)
 {
 	free(array->ids);

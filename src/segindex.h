@@ -23,6 +23,8 @@ int id_array_push(struct id_array *array, uint64_t id);
 void id_array_sort(struct id_array *array);
 /* The index of the largest id <= `id`, or -1 if there is none. `array` is sorted. */
 ssize_t id_array_find(const struct id_array *array, uint64_t id);
+/* Gives back the room that it does not use, as far as that works. */
+void id_array_trim(struct id_array *array);
 void id_array_release(struct id_array *array);
 
 /*

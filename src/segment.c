@@ -65,6 +65,25 @@ static struct segment *segment_alloc(uint64_t first_id, bool active)
 	return segment;
 }
 
+uint64_t segment_mapped_bytes(const struct segment *segment)
+{
+	if (segment->active)
+		return 0;
+	return (segment->map ? segment->map->size : 0) + (segment->data ? segment->size : 0);
+}
+
+void segment_unload(const struct env *env, struct segment *segment)
+{
+	struct sys *sys = env->sys;
+
+	if (segment->active || !sys->unload)
+		return;
+	if (segment->map)
+		sys->unload(sys, (void *)segment->map->data, segment->map->size);
+	if (segment->data)
+		sys->unload(sys, (void *)segment->data, segment->size);
+}
+
 void segment_close(const struct env *env, struct segment *segment)
 {
 	if (!segment)

@@ -37,6 +37,8 @@ struct segment {
 	unsigned pins;
 	bool cached;
 	bool opening;
+	uint64_t pinned_at;   /* the cache's clock then */
+	uint64_t loaded_bytes; /* of its maps that may be in memory, as the cache counts them; 0: see segment_unload() */
 
 	/* constant while it is pinned */
 	uint64_t first_id;
@@ -75,6 +77,14 @@ int segment_open_active(const struct env *env, const char *name, uint64_t first_
 
 /* Where the sidecar of segment `id` in that directory ends, by its last block. False if it does not tell. */
 bool sidecar_end(struct sys *sys, int dir_fd, uint64_t id, struct meta_pos *ret);
+
+/* How much of a sealed segment is mapped. */
+uint64_t segment_mapped_bytes(const struct segment *segment);
+
+/*
+ * The pages of a sealed segment's maps leave the process: they stay in the kernel's cache and come back when they are looked at. Whoever reads there meanwhile does not notice.
+ */
+void segment_unload(const struct env *env, struct segment *segment);
 
 /* NULL is allowed. */
 void segment_close(const struct env *env, struct segment *segment);

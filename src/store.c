@@ -14,13 +14,42 @@
 
 enum {
 	WORKERS_MAX = 16, /* what mostly waits for the disk, which does many syncs at once in little more than the time of a few */
+	STREAMS_PER_THREAD = 32, /* a thread more for fewer costs more than it brings */
+	THREADS_MAX = 8,	 /* that open or close streams: most of the time they wait for the disk */
 	BUCKETS_MIN = 64,
 };
 
 /* ---- Opening ---- */
 
-static int load_stream(struct wal_store *store, const char *name, struct wal_error *err)
+static unsigned threads_for(size_t streams)
 {
+	return streams / STREAMS_PER_THREAD < THREADS_MAX ? (unsigned)(streams / STREAMS_PER_THREAD) : THREADS_MAX;
+}
+
+/* What several threads open. */
+struct loading {
+	struct wal_store *store;
+	pthread_mutex_t lock;
+	/* protected by lock */
+	struct wal_error *err; /* NULL: nobody asks */
+	size_t err_index;      /* of the stream that it tells of */
+};
+
+/* One thread takes streams in order, several fail in any: the first stream's failure is told. */
+static void tell_failure(struct loading *loading, size_t index, const struct wal_error *detail)
+{
+	LOCKED_SCOPE(&loading->lock);
+	if (!loading->err || index >= loading->err_index)
+		return;
+	*loading->err = *detail;
+	loading->err_index = index;
+}
+
+static int load_stream(void *arg, size_t index)
+{
+	struct loading *loading = arg;
+	struct wal_store *store = loading->store;
+	const char *name = store->root.dirs[index];
 	const struct log *log = &store->engine.env.log;
 
 	if (wal_stream_name_check(name) < 0) {
@@ -28,23 +57,21 @@ static int load_stream(struct wal_store *store, const char *name, struct wal_err
 			log_write(log, WAL_LOG_WARNING, "directory '%s' holds segments, but its name can't be a stream's, ignoring it", name);
 		return 0;
 	}
-	struct wal_stream *st = stream_new(&store->engine, name);
-	if (!st)
-		return error_set(err, -ENOMEM, name, "stream '%s': out of memory", name);
 	struct wal_error detail = { 0 };
-	int result = stream_recover(st, &detail);
+	struct wal_stream *st = stream_new(&store->engine, name);
+	int result = st ? stream_recover(st, &detail) : error_set(&detail, -ENOMEM, name, "stream '%s': out of memory", name);
 	/* What is wrong with one stream must not keep the others from being used. */
 	if (result < 0 && result != -ENOMEM && result != -EMFILE && result != -ENFILE &&
 	    store->engine.env.opts.on_corruption == WAL_ON_CORRUPTION_READONLY) {
 		log_write(log, WAL_LOG_ERROR, "%s; it is quarantined: what its sealed segments hold can be read", detail.message);
 		result = stream_quarantine(st, detail.message);
 	}
-	if (result < 0 && err)
-		*err = detail;
+	if (result < 0)
+		tell_failure(loading, index, &detail);
 	if (result == 0)
-		result = store_add_stream(store, st);
-	if (result != 0)
-		stream_unref(st);
+		store_add_stream(store, st);
+	else if (st)
+		stream_free(st);
 	if (result == WAL_NOT_FOUND)
 		log_write(log, WAL_LOG_INFO, "directory '%s' holds no stream, ignoring it", name);
 	return result == WAL_NOT_FOUND ? 0 : result;
@@ -52,10 +79,12 @@ static int load_stream(struct wal_store *store, const char *name, struct wal_err
 
 static int load_streams(struct wal_store *store, struct wal_error *err)
 {
-	int result = 0;
+	struct loading loading = { .store = store, .err = err, .err_index = SIZE_MAX };
+	size_t count = store->root.dir_count;
 
-	for (size_t i = 0; i < store->root.dir_count && result == 0; i++)
-		result = load_stream(store, store->root.dirs[i], err);
+	pthread_mutex_init(&loading.lock, NULL);
+	int result = workers_for_each(threads_for(count), count, load_stream, &loading);
+	pthread_mutex_destroy(&loading.lock);
 	root_forget_dirs(&store->root);
 	return result;
 }
@@ -82,9 +111,9 @@ static bool is_unfinished(struct wal_store *store, uint32_t want)
 	uint32_t shard;
 
 	for (size_t i = 0; i < store->bucket_count; i++) {
-		for (struct stream_slot *slot = store->buckets[i]; slot && unfinished; slot = slot->next) {
-			wal_stream_bounds(slot->stream, &first, &next, NULL);
-			unfinished = name_is_shard(slot->stream->name, &shard) && shard > 0 && shard < want && next == 0;
+		for (struct wal_stream *st = store->buckets[i]; st && unfinished; st = st->next_in_bucket) {
+			wal_stream_bounds(st, &first, &next, NULL);
+			unfinished = name_is_shard(st->name, &shard) && shard > 0 && shard < want && next == 0;
 		}
 	}
 	return unfinished;
@@ -169,11 +198,10 @@ static void store_free(struct wal_store *store)
 {
 	for (size_t i = 0; store->buckets && i < store->bucket_count; i++) {
 		while (store->buckets[i]) {
-			struct stream_slot *slot = store->buckets[i];
+			struct wal_stream *st = store->buckets[i];
 
-			store->buckets[i] = slot->next;
-			stream_free(slot->stream);
-			free(slot);
+			store->buckets[i] = st->next_in_bucket;
+			stream_free(st);
 		}
 	}
 	ckptlog_free(store->checkpoints);
@@ -181,6 +209,7 @@ static void store_free(struct wal_store *store)
 	blockcache_free(store->engine.blockcache);
 	if (store->root.env)
 		root_close(&store->root);
+	warm_streams_release(&store->engine.warm);
 	pthread_mutex_destroy(&store->lock);
 	pthread_mutex_destroy(&store->cut_lock);
 	pthread_mutex_destroy(&store->change_lock);
@@ -200,6 +229,7 @@ static struct wal_store *store_new(struct sys *sys, const char *path, const stru
 		store->engine.env.opts = *opts;
 	options_fill_defaults(&store->engine.env.opts);
 	store->engine.env.log = (struct log){ store->engine.env.opts.log, store->engine.env.opts.log_arg };
+	warm_streams_init(&store->engine.warm);
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->cut_lock, NULL);
 	pthread_mutex_init(&store->change_lock, NULL);
@@ -267,36 +297,71 @@ int wal_store_open(const char *path, const struct wal_options *opts, struct wal_
 static void end_watches(struct wal_store *store)
 {
 	for (size_t i = 0; i < store->bucket_count; i++) {
-		for (struct stream_slot *slot = store->buckets[i]; slot; slot = slot->next) {
-			LOCKED_SCOPE(&slot->stream->lock);
-			stream_end_watches(slot->stream, -ECANCELED);
-			stream_call_back(slot->stream);
+		for (struct wal_stream *st = store->buckets[i]; st; st = st->next_in_bucket) {
+			LOCKED_SCOPE(&st->lock);
+			stream_end_watches(st, -ECANCELED);
+			stream_call_back(st);
 		}
 	}
 }
 
-int wal_store_close(struct wal_store *store)
+struct finishing {
+	struct wal_store *store;
+	pthread_mutex_t lock;
+	/* protected by lock */
+	int error; /* the first one's, by its bucket */
+	size_t error_index;
+};
+
+/* Those of one bucket. The others are finished whatever becomes of these. */
+static int finish_streams(void *arg, size_t index)
 {
+	struct finishing *finishing = arg;
 	int first_error = 0;
 
+	for (struct wal_stream *st = finishing->store->buckets[index]; st; st = st->next_in_bucket) {
+		int result = stream_finish(st);
+
+		if (result < 0 && first_error == 0)
+			first_error = result;
+	}
+	if (first_error < 0) {
+		LOCKED_SCOPE(&finishing->lock);
+		if (index < finishing->error_index) {
+			finishing->error = first_error;
+			finishing->error_index = index;
+		}
+	}
+	return 0;
+}
+
+static int finish_all(struct wal_store *store)
+{
+	struct finishing finishing = { .store = store, .error_index = SIZE_MAX };
+	size_t touched = 0;
+
+	for (size_t i = 0; i < store->bucket_count; i++) {
+		for (struct wal_stream *st = store->buckets[i]; st; st = st->next_in_bucket)
+			touched += st->touched;
+	}
+	pthread_mutex_init(&finishing.lock, NULL);
+	workers_for_each(threads_for(touched), store->bucket_count, finish_streams, &finishing);
+	pthread_mutex_destroy(&finishing.lock);
+	return finishing.error;
+}
+
+int wal_store_close(struct wal_store *store)
+{
 	if (!store)
 		return 0;
 	end_watches(store);
 	/* Ends what was submitted and not yet called back. */
 	workers_free(store->engine.workers);
 	store->engine.workers = NULL;
-	for (size_t i = 0; i < store->bucket_count; i++) {
-		for (struct stream_slot *slot = store->buckets[i]; slot; slot = slot->next) {
-			int result = stream_finish(slot->stream);
-
-			if (result < 0 && first_error == 0)
-				first_error = result;
-		}
-	}
-	int result = ckptlog_close(store->checkpoints);
+	int result = finish_all(store), closed = ckptlog_close(store->checkpoints);
 	store->checkpoints = NULL;
 	store_free(store);
-	return first_error < 0 ? first_error : result;
+	return result < 0 ? result : closed;
 }
 
 /* ---- The whole ---- */

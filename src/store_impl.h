@@ -7,11 +7,6 @@
 #include "root.h"
 #include "stream_impl.h"
 
-struct stream_slot {
-	struct stream_slot *next;
-	struct wal_stream *stream;
-};
-
 /* Lock order: change_lock -> cut_lock | lock -> stream.lock; change_lock -> the lock in struct ckptlog. */
 struct wal_store {
 	struct engine engine;
@@ -30,13 +25,13 @@ struct wal_store {
 
 	pthread_mutex_t lock;
 	/* protected by lock */
-	struct stream_slot **buckets;
+	struct wal_stream **buckets;
 	size_t bucket_count; /* a power of two */
 	size_t count;
 };
 
-/* The stream's reference goes to the table. -ENOMEM. */
-int store_add_stream(struct wal_store *store, struct wal_stream *st);
+/* The stream's reference goes to the table. */
+void store_add_stream(struct wal_store *store, struct wal_stream *st);
 
 /* With a reference for the caller, or NULL. */
 struct wal_stream *store_get_stream(struct wal_store *store, const char *name);

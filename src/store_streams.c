@@ -30,29 +30,29 @@ static size_t hash_name(const char *name)
 }
 
 /* Caller holds store->lock. */
-static struct stream_slot **find_slot(struct wal_store *store, const char *name)
+static struct wal_stream **find_link(struct wal_store *store, const char *name)
 {
-	struct stream_slot **link = &store->buckets[hash_name(name) & (store->bucket_count - 1)];
+	struct wal_stream **link = &store->buckets[hash_name(name) & (store->bucket_count - 1)];
 
-	while (*link && strcmp((*link)->stream->name, name) != 0)
-		link = &(*link)->next;
+	while (*link && strcmp((*link)->name, name) != 0)
+		link = &(*link)->next_in_bucket;
 	return link;
 }
 
 static void grow_table(struct wal_store *store)
 {
 	size_t count = store->bucket_count * 2;
-	struct stream_slot **buckets = calloc(count, sizeof *buckets);
+	struct wal_stream **buckets = calloc(count, sizeof *buckets);
 
 	if (!buckets)
 		return; /* it works with longer chains too */
 	for (size_t i = 0; i < store->bucket_count; i++) {
-		for (struct stream_slot *slot = store->buckets[i], *next; slot; slot = next) {
-			struct stream_slot **bucket = &buckets[hash_name(slot->stream->name) & (count - 1)];
+		for (struct wal_stream *st = store->buckets[i], *next; st; st = next) {
+			struct wal_stream **bucket = &buckets[hash_name(st->name) & (count - 1)];
 
-			next = slot->next;
-			slot->next = *bucket;
-			*bucket = slot;
+			next = st->next_in_bucket;
+			st->next_in_bucket = *bucket;
+			*bucket = st;
 		}
 	}
 	free(store->buckets);
@@ -61,42 +61,33 @@ static void grow_table(struct wal_store *store)
 }
 
 /* The stream's reference goes to the table. */
-int store_add_stream(struct wal_store *store, struct wal_stream *st)
+void store_add_stream(struct wal_store *store, struct wal_stream *st)
 {
-	struct stream_slot *slot = calloc(1, sizeof *slot);
-
-	if (!slot)
-		return -ENOMEM;
 	LOCKED_SCOPE(&store->lock);
 	if (store->count >= store->bucket_count)
 		grow_table(store);
-	slot->stream = st;
 	st->store = store;
-	*find_slot(store, st->name) = slot;
+	*find_link(store, st->name) = st;
 	store->count++;
-	return 0;
 }
 
 /* With a reference for the caller, or NULL. */
 struct wal_stream *store_get_stream(struct wal_store *store, const char *name)
 {
 	LOCKED_SCOPE(&store->lock);
-	struct stream_slot *slot = *find_slot(store, name);
+	struct wal_stream *st = *find_link(store, name);
 
-	if (!slot)
-		return NULL;
-	stream_ref(slot->stream);
-	return slot->stream;
+	if (st)
+		stream_ref(st);
+	return st;
 }
 
 static void remove_stream(struct wal_store *store, struct wal_stream *st)
 {
 	pthread_mutex_lock(&store->lock);
-	struct stream_slot **link = find_slot(store, st->name), *slot = *link;
-	*link = slot->next;
+	*find_link(store, st->name) = st->next_in_bucket;
 	store->count--;
 	pthread_mutex_unlock(&store->lock);
-	free(slot);
 	stream_unref(st);
 }
 
@@ -108,9 +99,9 @@ struct wal_stream **store_all_streams(struct wal_store *store, size_t *ret_count
 	size_t n = 0;
 
 	for (size_t i = 0; streams && i < store->bucket_count; i++) {
-		for (struct stream_slot *slot = store->buckets[i]; slot; slot = slot->next) {
-			stream_ref(slot->stream);
-			streams[n++] = slot->stream;
+		for (struct wal_stream *st = store->buckets[i]; st; st = st->next_in_bucket) {
+			stream_ref(st);
+			streams[n++] = st;
 		}
 	}
 	*ret_count = n;
@@ -128,17 +119,17 @@ int wal_store_list(struct wal_store *store, char ***ret_names, size_t *ret_count
 	size_t bytes = (store->count + 1) * sizeof(char *), n = 0;
 
 	for (size_t i = 0; i < store->bucket_count; i++) {
-		for (struct stream_slot *slot = store->buckets[i]; slot; slot = slot->next)
-			bytes += strlen(slot->stream->name) + 1;
+		for (struct wal_stream *st = store->buckets[i]; st; st = st->next_in_bucket)
+			bytes += strlen(st->name) + 1;
 	}
 	char **names = malloc(bytes);
 	if (!names)
 		return -ENOMEM;
 	char *pos = (char *)(names + store->count + 1);
 	for (size_t i = 0; i < store->bucket_count; i++) {
-		for (struct stream_slot *slot = store->buckets[i]; slot; slot = slot->next) {
+		for (struct wal_stream *st = store->buckets[i]; st; st = st->next_in_bucket) {
 			names[n++] = pos;
-			pos = stpcpy(pos, slot->stream->name) + 1;
+			pos = stpcpy(pos, st->name) + 1;
 		}
 	}
 	qsort(names, n, sizeof *names, compare_names);
@@ -244,8 +235,6 @@ int store_create_stream(struct wal_store *store, const char *name, struct wal_st
 	result = st ? stream_create(st) : -ENOMEM;
 	if (result == 0)
 		result = env->sys->fsync(env->sys, env->root_fd);
-	if (result == 0)
-		result = store_add_stream(store, st);
 	if (result < 0) {
 		/* Half a stream would keep its name from being used. */
 		if (st) {
@@ -255,6 +244,7 @@ int store_create_stream(struct wal_store *store, const char *name, struct wal_st
 		delete_files(store, name, 0);
 		return error_set(err, result, name, "stream '%s': cannot make its files: %s", name, wal_strerror(result));
 	}
+	store_add_stream(store, st);
 	stream_ref(st);
 	*ret_stream = st;
 	return 0;

@@ -10,18 +10,11 @@
 
 struct wal_stream *stream_new(struct engine *engine, const char *name)
 {
-	struct wal_stream *st = calloc(1, sizeof *st);
+	struct wal_stream *st = calloc(1, sizeof *st + strlen(name) + 1);
 
 	if (!st)
 		return NULL;
-	st->name = strdup(name);
-	st->meta.block = calloc(1, META_BLOCK_BYTES);
-	if (!st->name || !st->meta.block) {
-		free(st->meta.block);
-		free(st->name);
-		free(st);
-		return NULL;
-	}
+	strcpy(st->name, name);
 	st->engine = engine;
 	st->key = atomic_fetch_add(&engine->next_key, 1);
 	st->born_epoch = st->cut_epoch = atomic_load(&engine->cut_epoch);
@@ -59,6 +52,7 @@ void stream_unref(struct wal_stream *st)
 
 void stream_free(struct wal_stream *st)
 {
+	stream_forget_idle(st);
 	sys_close(st->engine->env.sys, &st->meta_fd);
 	for (size_t i = 0; i < st->old_meta_fds.count; i++)
 		st->engine->env.sys->close(st->engine->env.sys, (int)st->old_meta_fds.ids[i]);
@@ -73,7 +67,8 @@ void stream_free(struct wal_stream *st)
 	free(st->sums);
 	free(st->meta.block);
 	free(st->meta_work);
-	free(st->name);
+	free(st->reason);
+	free(st->stats);
 	free(st);
 }
 

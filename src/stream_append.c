@@ -249,6 +249,13 @@ static int wait_for(struct wal_stream *st, struct waiting_op *w)
 
 /* ---- Public ---- */
 
+static uint64_t stream_writes(struct wal_stream *st)
+{
+	struct stream_stats *stats = atomic_load_explicit(&st->stats, memory_order_acquire);
+
+	return stats ? stats_get(&stats->writes) : 0;
+}
+
 /* The submitter's part of every append: what needs no lock. */
 static int begin(struct wal_stream *st, struct wal_op *op)
 {
@@ -256,7 +263,7 @@ static int begin(struct wal_stream *st, struct wal_op *op)
 	if (st->engine->env.opts.ro)
 		return op->count > 0 ? -EROFS : 0;
 	/* Where nothing waits for the disk, the clock would cost more than the figure is worth. */
-	if (stream_op_syncs(st, op) || stats_get(&st->stats.writes) % 16 == 0)
+	if (stream_op_syncs(st, op) || stream_writes(st) % 16 == 0)
 		op->internal.begin_ns = stats_clock();
 	int result = prepare(st, op);
 	if (result < 0)

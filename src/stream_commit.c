@@ -31,7 +31,7 @@ void stream_advance(struct wal_stream *st)
 {
 	while (st->commits.head && (!stream_op_syncs(st, st->commits.head) || st->commits.head->internal.end_id <= st->durable_id)) {
 		if (st->commits.head->internal.begin_ns)
-			stats_took(&st->stats.append_time, st->commits.head->internal.begin_ns);
+			stats_took(&stream_stats(st)->append_time, st->commits.head->internal.begin_ns);
 		stream_op_finish(st, op_list_pop(&st->commits), 0);
 	}
 	while (st->syncs.head && st->syncs.head->internal.end_id <= st->durable_id)
@@ -90,21 +90,26 @@ static int sync_active(struct wal_stream *st)
 
 void stream_count_sync(struct wal_stream *st, uint64_t begin_ns, uint64_t durable_id, int result)
 {
-	stats_took(&st->stats.sync_time, begin_ns);
-	stats_add(&st->stats.syncs, 1);
+	struct stream_stats *stats = stream_stats(st);
+
+	stats_took(&stats->sync_time, begin_ns);
+	stats_add(&stats->syncs, 1);
 	if (result < 0)
-		stats_add(&st->stats.sync_errors, 1);
+		stats_add(&stats->sync_errors, 1);
 	else if (durable_id > st->durable_id)
-		stats_add(&st->stats.synced_appends, durable_id - st->durable_id);
+		stats_add(&stats->synced_appends, durable_id - st->durable_id);
 }
 
 void stream_mark_stopped(struct wal_stream *st, int error, const char *what)
 {
+	char reason[256];
+
 	if (st->health != WAL_HEALTHY)
 		return;
 	st->health = WAL_STOPPED;
 	st->stopping = true;
-	snprintf(st->reason, sizeof st->reason, "%s failed: %s", what, wal_strerror(error));
+	snprintf(reason, sizeof reason, "%s failed: %s", what, wal_strerror(error));
+	stream_set_reason(st, reason);
 }
 
 void stream_sync_lead(struct wal_stream *st)
@@ -161,7 +166,7 @@ void stream_stop(struct wal_stream *st)
 	pthread_mutex_unlock(&st->lock);
 
 	log_write(&st->engine->env.log, WAL_LOG_ERROR, "stream '%s': %s; it takes no more appends until the store is opened again", st->name,
-		  st->reason);
+		  stream_reason(st));
 	int result = stream_pin_active(st, &segment);
 	if (result == 0) {
 		result = stream_cut(st, segment, offset);

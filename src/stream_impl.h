@@ -2,7 +2,7 @@
 /*
  * struct wal_stream, as its own files (stream*.c, and the readers and writers over it) see it.
  *
- * Lock order:	store.lock -> stream.meta_lock | stream.space_lock -> stream.lock -> leaves (segcache, blockcache, workers, segment.map_lock)
+ * Lock order:	store.lock -> stream.meta_lock | stream.space_lock -> stream.lock -> leaves (segcache, blockcache, workers, segment.map_lock, engine.warm)
  *
  * stream.lock		everything that says what the stream is: ids, segments, queues, health. Never held over a system call.
  * stream.space_lock	what of the active segment is allocated and reserved. Held over fallocate, never over a sync.
@@ -39,6 +39,15 @@
 #include "stats.h"
 #include "worker.h"
 
+/* Streams that have their buffers: see stream_idle.c. */
+struct warm_streams {
+	pthread_mutex_t lock; /* a leaf, but for stream.lock, which is only tried under it */
+	/* protected by lock */
+	struct wal_stream *head;
+	struct wal_stream **tail;
+	size_t count;
+};
+
 /* What all streams of a store share. */
 struct engine {
 	struct env env;
@@ -47,6 +56,8 @@ struct engine {
 	struct workers *workers; /* NULL: read-only */
 	atomic_uint_fast64_t next_key;
 	atomic_uint_fast64_t cut_epoch; /* goes up by one at each cut; see cut.c */
+	struct warm_streams warm;
+	struct stream_stats uncounted; /* where counters go for which there is no memory; never read */
 };
 
 struct op_list {
@@ -65,9 +76,9 @@ struct active_segment {
 struct wal_stream {
 	/* constant */
 	struct engine *engine;
-	char *name;
 	uint64_t key;		 /* in the caches; never used again */
 	struct wal_store *store; /* store.c's */
+	struct wal_stream *next_in_bucket; /* store_streams.c's, protected by store.lock */
 
 	atomic_uint refs;	 /* the store's table, handles, ops under way, drafts, readers */
 
@@ -77,7 +88,7 @@ struct wal_stream {
 	atomic_uint_fast64_t pub_durable;
 	atomic_int_fast64_t pub_mtime;
 
-	struct stream_stats stats;
+	_Atomic(struct stream_stats *) stats; /* NULL: nothing has happened yet */
 
 	pthread_mutex_t lock;
 	pthread_cond_t turn;	/* a token was given back */
@@ -109,14 +120,16 @@ struct wal_stream {
 	bool deleted;
 	bool quarantined;	     /* it could not be opened: there may be more than next_id tells of */
 	enum wal_health health;
-	char reason[256];
+	char *reason;		     /* see stream_reason() */
 	enum wal_tail_state tail;
 	uint64_t tail_offset;
 	uint64_t tail_bytes;
 	uint64_t reported_segment;   /* the damaged frame that was last logged, */
 	uint64_t reported_offset;    /* + 1, so that 0 is none */
-	struct meta_writer meta;     /* the sidecar's state; meta.block holds its last block as far as it is published */
+	/* The sidecar's state; meta.block holds its last block as far as it is published. The holder of `writing` alone changes it, or whoever holds the lock while nobody has the token. */
+	struct meta_writer meta;
 	uint8_t *meta_work;	     /* the other block buffer: the holder of `writing` works in it; NULL until it does */
+	bool meta_compact;	     /* meta.block has room for what is in it, no more */
 	uint64_t *sums;		     /* payload bytes before each segment, as far as known; see stream_stat.c */
 	size_t sums_count;
 
@@ -135,6 +148,12 @@ struct wal_stream {
 	int meta_fd;		     /* >= 0: the sidecar is in this temporary file, for want of a better place */
 	struct id_array old_meta_fds; /* of segments that were sealed since: whoever had one pinned may still look there */
 	atomic_int_fast64_t meta_flushed_ns; /* when the last block was last written; read without the lock */
+
+	/* protected by engine.warm.lock */
+	bool warm;
+	struct wal_stream *next_warm;
+
+	char name[]; /* constant */
 };
 
 /* ---- stream.c ---- */
@@ -173,6 +192,39 @@ bool stream_has_segment(struct wal_stream *st, uint64_t first_id);
 
 /* Pins the active segment: of this moment, unless the caller holds `writing` or `syncing`. No lock held. */
 int stream_pin_active(struct wal_stream *st, struct segment **ret_segment);
+
+/* ---- stream_idle.c ---- */
+
+/* For recovery, when nobody else knows the stream: the sidecar is as `w` has it, whose last block is copied. -ENOMEM. */
+int stream_meta_keep(struct wal_stream *st, const struct meta_writer *w);
+
+/* Caller holds `writing`, and no lock. A writer that goes on from what is published, in a block of its own that has room. -ENOMEM. */
+int stream_meta_begin(struct wal_stream *st, struct meta_writer *ret);
+
+/* Caller holds st->lock and `writing`. What was written since stream_meta_begin() is published. */
+void stream_meta_publish(struct wal_stream *st, const struct meta_writer *w);
+
+/* The stream is about to be freed. */
+void stream_forget_idle(struct wal_stream *st);
+
+void warm_streams_init(struct warm_streams *warm);
+void warm_streams_release(struct warm_streams *warm);
+
+struct stream_stats *stream_stats_new(struct wal_stream *st);
+
+/* Its counters, to add to. Who only looks takes st->stats, and NULL for zeros. */
+static inline struct stream_stats *stream_stats(struct wal_stream *st)
+{
+	struct stream_stats *stats = atomic_load_explicit(&st->stats, memory_order_acquire);
+
+	return stats ? stats : stream_stats_new(st);
+}
+
+/* Caller holds st->lock, or nobody else knows the stream. It is cut to the length that wal_stream_stat() tells. */
+void stream_set_reason(struct wal_stream *st, const char *reason);
+
+/* Why it is not healthy; "" if it is. Caller holds st->lock, or nobody changes it any more. */
+const char *stream_reason(const struct wal_stream *st);
 
 /* ---- stream_recover.c, recover_active.c ---- */
 

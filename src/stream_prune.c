@@ -155,7 +155,7 @@ int stream_remove_doomed(struct wal_stream *st, uint64_t *ret_removed)
 	st->doomed.count -= removed;
 	if (removed > 0)
 		memmove(st->doomed.ids, st->doomed.ids + removed, st->doomed.count * sizeof *st->doomed.ids);
-	stats_add_shared(&st->stats.pruned_segments, removed);
+	stats_add_shared(&stream_stats(st)->pruned_segments, removed);
 	*ret_removed = removed;
 	sys_close(sys, &dir_fd);
 	return result;

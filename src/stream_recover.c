@@ -39,6 +39,8 @@ static int visit_file(void *arg, const char *name, unsigned char type)
 		return id_array_push(&rec->files, id);
 	if (name_is_meta(name, &id))
 		return id_array_push(&rec->metas, id);
+	if (strcmp(name, NAME_HEAD_STATE) == 0)
+		rec->head_listed = true;
 	if (strstr(name, ".damaged."))
 		return recovery_note_record(rec, name);
 	/* What an interrupted replacement left. */
@@ -50,6 +52,7 @@ static int visit_file(void *arg, const char *name, unsigned char type)
 static int list_files(struct recovery *rec)
 {
 	rec->files.count = rec->metas.count = rec->record_count = 0;
+	rec->head_listed = false;
 	int result = sys_list(rec->sys, rec->dir_fd, visit_file, rec);
 
 	if (result < 0)
@@ -68,7 +71,7 @@ static int survey(struct recovery *rec)
 	for (unsigned tries = 0; result == 0 && tries < SURVEYS_MAX; tries++) {
 		id_array_release(&rec->index);
 		rec->index_result = segindex_load(rec->sys, rec->dir_fd, &rec->index);
-		rec->head_result = headstate_load(rec->sys, rec->dir_fd, &rec->head);
+		rec->head_result = rec->head_listed ? headstate_load(rec->sys, rec->dir_fd, &rec->head) : -ENOENT;
 		if (!recovery_is_read_only(rec))
 			break;
 		before = rec->files.count;
@@ -337,6 +340,7 @@ int stream_recover(struct wal_stream *st, struct wal_error *err)
 		}
 	}
 	if (result == 0) {
+		id_array_trim(&st->segments);
 		st->pub_mtime = st->meta.at.last_time ? st->meta.at.last_time : rec.mtime;
 		stream_publish(st);
 	}
@@ -367,14 +371,19 @@ int stream_quarantine(struct wal_stream *st, const char *reason)
 	if (result < 0)
 		return result;
 	uint64_t last = st->segments.ids[st->segments.count - 1];
+	uint8_t block[META_BLOCK_BYTES];
+	struct meta_writer w = { 0 };
 	sys_close(st->engine->env.sys, &st->meta_fd);
-	meta_writer_begin(&st->meta, last, NULL, 0, st->meta.block);
+	meta_writer_begin(&w, last, NULL, 0, block);
+	result = stream_meta_keep(st, &w);
+	if (result < 0)
+		return result;
 	st->active = (struct active_segment){ .first_id = last };
 	st->next_id = st->durable_id = last;
 	st->tail = WAL_TAIL_DAMAGED;
 	st->health = WAL_READONLY;
 	st->quarantined = true;
-	snprintf(st->reason, sizeof st->reason, "%s", reason);
+	stream_set_reason(st, reason);
 	stream_publish(st);
 	return 0;
 }

@@ -386,7 +386,7 @@ static int rotate_to(struct wal_stream *st, uint64_t id, struct stream_skip *ski
 	int result = rotate(&r, &sync_failed);
 
 	pthread_mutex_lock(&st->lock);
-	stats_add(&st->stats.rotations, result == 0);
+	stats_add(&stream_stats(st)->rotations, result == 0);
 	if (!sync_failed) {
 		st->durable_id = result == 0 ? r.id : r.from;
 		if (result < 0) {

@@ -188,7 +188,7 @@ int wal_stream_id_at(struct wal_stream *st, uint64_t offset, uint64_t *ret_id, u
 
 void stream_count_append_error(struct wal_stream *st, int result)
 {
-	struct stream_stats *stats = &st->stats;
+	struct stream_stats *stats = stream_stats(st);
 
 	stats_add_shared(result == -ENOSPC || result == -EDQUOT ? &stats->append_errors_space :
 			 result == -EFBIG			? &stats->append_errors_size :
@@ -199,21 +199,23 @@ void stream_count_append_error(struct wal_stream *st, int result)
 
 int stream_count_read(struct wal_stream *st, int result, uint64_t entries, uint64_t bytes)
 {
-	struct stream_stats *stats = &st->stats;
-
 	if (result == 0 && entries > 0)
-		stats_add_shared(&stats->reads, entries);
+		stats_add_shared(&stream_stats(st)->reads, entries);
 	if (result == 0 && bytes > 0)
-		stats_add_shared(&stats->read_bytes, bytes);
+		stats_add_shared(&stream_stats(st)->read_bytes, bytes);
 	if (result < 0)
-		stats_add_shared(result == -EBADMSG ? &stats->read_errors_damaged : &stats->read_errors_other, 1);
+		stats_add_shared(result == -EBADMSG ? &stream_stats(st)->read_errors_damaged : &stream_stats(st)->read_errors_other, 1);
 	return result;
 }
 
 void wal_stream_counters(struct wal_stream *st, struct wal_stream_counters *ret)
 {
-	const struct stream_stats *s = &st->stats;
+	const struct stream_stats *s = atomic_load_explicit(&st->stats, memory_order_acquire);
 
+	if (!s) {
+		*ret = (struct wal_stream_counters){ 0 };
+		return;
+	}
 	*ret = (struct wal_stream_counters){
 		.appends = stats_get(&s->appends),
 		.append_bytes = stats_get(&s->append_bytes),
@@ -290,7 +292,7 @@ static int figures(struct wal_stream *st, struct wal_stream_stat *s)
 	s->tail_offset = st->tail_offset;
 	s->tail_bytes = st->tail_bytes;
 	s->health = st->health;
-	memcpy(s->reason, st->reason, sizeof s->reason);
+	strcpy(s->reason, stream_reason(st));
 	pthread_mutex_unlock(&st->lock);
 	s->entries = s->next_id - s->first_id;
 	if (result == 0 && s->entries > 0)
@@ -299,6 +301,12 @@ static int figures(struct wal_stream *st, struct wal_stream_stat *s)
 		result = extent_of(st, s->first_id, &begin, &unused);
 	s->payload_bytes = end - begin;
 	return result;
+}
+
+enum wal_health wal_stream_health(struct wal_stream *st)
+{
+	LOCKED_SCOPE(&st->lock);
+	return st->health;
 }
 
 int wal_stream_stat(struct wal_stream *st, struct wal_stream_stat *ret)

@@ -259,15 +259,10 @@ static int extend_meta(struct group *g, uint32_t spilled_size)
 {
 	struct wal_stream *st = g->st;
 	uint64_t end = g->offset + g->bytes;
-	int result = 0;
+	int result = stream_meta_begin(st, &g->meta);
 
-	if (!st->meta_work)
-		st->meta_work = malloc(META_BLOCK_BYTES);
-	if (!st->meta_work)
-		return -ENOMEM;
-	memcpy(st->meta_work, st->meta.block, META_OFF_RECORDS + st->meta.used);
-	g->meta = st->meta;
-	g->meta.block = st->meta_work;
+	if (result < 0)
+		return result;
 	if (g->restarts)
 		meta_writer_begin(&g->meta, g->segment->first_id, NULL, 0, st->meta_work);
 	g->now = st->engine->env.sys->now(st->engine->env.sys);
@@ -394,7 +389,7 @@ static int write_group(struct group *g, int *ret_cut)
 /* Caller holds st->lock. */
 static void count_group(struct wal_stream *st, const struct group *g)
 {
-	struct stream_stats *stats = &st->stats;
+	struct stream_stats *stats = stream_stats(st);
 	uint64_t bytes = 0;
 
 	for (size_t i = 0; i < g->count; i++) {
@@ -416,10 +411,7 @@ static void count_group(struct wal_stream *st, const struct group *g)
 /* Caller holds st->lock. */
 static void publish_group(struct wal_stream *st, struct group *g)
 {
-	uint8_t *before = st->meta.block;
-
-	st->meta = g->meta;
-	st->meta_work = before;
+	stream_meta_publish(st, &g->meta);
 	count_group(st, g);
 	stream_see_cut(st);
 	st->next_id += g->entries;

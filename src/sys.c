@@ -127,6 +127,12 @@ static int real_munmap(struct sys *sys UNUSED, void *addr, size_t size)
 	return munmap(addr, size) < 0 ? -errno : 0;
 }
 
+static void real_unload(struct sys *sys UNUSED, void *addr, size_t size)
+{
+	/* Only advice: else they stay. */
+	(void)madvise(addr, size, MADV_DONTNEED);
+}
+
 /* For file systems without O_TMPFILE: a name for as long as it takes to unlink it. */
 static int tmpfile_named(int dirfd)
 {
@@ -203,6 +209,7 @@ struct sys *sys_real(void)
 		.getdents = real_getdents,
 		.mmap = real_mmap,
 		.munmap = real_munmap,
+		.unload = real_unload,
 		.tmpfile = real_tmpfile,
 		.now = real_now,
 		.forget = real_forget,

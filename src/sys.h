@@ -36,6 +36,7 @@ struct sys {
 	ssize_t (*getdents)(struct sys *sys, int fd, void *buf, size_t size); /* getdents64(2) */
 	int (*mmap)(struct sys *sys, int fd, size_t size, void **ret);	      /* from offset 0, shared, read-only */
 	int (*munmap)(struct sys *sys, void *addr, size_t size);
+	void (*unload)(struct sys *sys, void *addr, size_t size); /* the pages of a map leave the process until they are looked at again; NULL: they can't */
 	int (*tmpfile)(struct sys *sys, int dirfd); /* an unlinked file for reading and writing in `dirfd`; -1 for dirfd: anywhere but in a store */
 	int64_t (*now)(struct sys *sys);	    /* nanoseconds of Unix time */
 	void (*forget)(struct sys *sys, int fd, uint64_t offset); /* what is cached of the file from there on and not dirty is read anew; NULL: no cache */

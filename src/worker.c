@@ -7,6 +7,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "cleanup.h"
+
+enum { FOR_EACH_THREADS_MAX = 16 };
+
 struct workers {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
@@ -47,18 +51,26 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* Caller holds w->lock, or nobody else knows w yet. Signals stay with the program's own threads. */
-static int start_thread(struct workers *w)
+/* Signals stay with the program's own threads. */
+static int create_thread(pthread_t *ret_thread, void *(*main)(void *arg), void *arg)
 {
 	sigset_t all, before;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	int error = pthread_create(&w->threads[w->count], NULL, worker_main, w);
+	int error = pthread_create(ret_thread, NULL, main, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (error == 0)
-		w->count++;
 	return -error;
+}
+
+/* Caller holds w->lock, or nobody else knows w yet. */
+static int start_thread(struct workers *w)
+{
+	int result = create_thread(&w->threads[w->count], worker_main, w);
+
+	if (result == 0)
+		w->count++;
+	return result;
 }
 
 int workers_new(unsigned threads_max, struct workers **ret_workers)
@@ -110,4 +122,54 @@ void workers_free(struct workers *w)
 	pthread_cond_destroy(&w->wake);
 	pthread_mutex_destroy(&w->lock);
 	free(w);
+}
+
+/* ---- One piece of work in several threads ---- */
+
+struct for_each {
+	int (*work)(void *arg, size_t index);
+	void *arg;
+	size_t count;
+	pthread_mutex_t lock;
+	/* protected by lock */
+	size_t next;
+	size_t end_index; /* of the call that ended it */
+	int result;
+};
+
+static void *for_each_main(void *arg)
+{
+	struct for_each *f = arg;
+	LOCKED_SCOPE(&f->lock);
+
+	while (f->next < f->count && f->result == 0) {
+		size_t index = f->next++;
+
+		pthread_mutex_unlock(&f->lock);
+		int result = f->work(f->arg, index);
+		pthread_mutex_lock(&f->lock);
+		if (result != 0 && (f->result == 0 || index < f->end_index)) {
+			f->result = result;
+			f->end_index = index;
+		}
+	}
+	return NULL;
+}
+
+int workers_for_each(unsigned threads_max, size_t count, int (*work)(void *arg, size_t index), void *arg)
+{
+	struct for_each f = { .work = work, .arg = arg, .count = count };
+	pthread_t threads[FOR_EACH_THREADS_MAX - 1];
+	unsigned started = 0;
+
+	if (threads_max > FOR_EACH_THREADS_MAX)
+		threads_max = FOR_EACH_THREADS_MAX;
+	pthread_mutex_init(&f.lock, NULL);
+	while (started + 1 < threads_max && started + 1 < count && create_thread(&threads[started], for_each_main, &f) == 0)
+		started++;
+	for_each_main(&f);
+	for (unsigned i = 0; i < started; i++)
+		pthread_join(threads[i], NULL);
+	pthread_mutex_destroy(&f.lock);
+	return f.result;
 }

@@ -58,6 +58,10 @@ missing_packages() {
 	command -v restic >/dev/null || echo restic
 	command -v borg >/dev/null || echo borgbackup
 	command -v strace >/dev/null || echo strace
+	command -v git >/dev/null || echo git
+	command -v less >/dev/null || echo less
+	command -v vi >/dev/null || echo vim-tiny
+	PATH=$PATH:/sbin:/usr/sbin command -v rsyslogd >/dev/null || echo rsyslog
 	command -v mount >/dev/null || echo mount
 	command -v shellcheck >/dev/null || echo shellcheck
 	PATH=$PATH:/sbin:/usr/sbin command -v mkfs.ext4 >/dev/null || echo e2fsprogs
@@ -67,6 +71,7 @@ missing_packages() {
 	pkg-config --exists 'liblz4 >= 1.9' 2>/dev/null || echo liblz4-dev
 	pkg-config --exists zlib 2>/dev/null || echo zlib1g-dev
 	pkg-config --exists 'libarchive >= 3.6' 2>/dev/null || echo libarchive-dev
+	pkg-config --exists 'libdeflate >= 1.9' 2>/dev/null || echo libdeflate-dev
 	pkg-config --exists 'cmocka >= 1.1.5' 2>/dev/null || echo libcmocka-dev
 	if [ "$quick" -eq 0 ] && ! clang_has_tsan; then
 		# what it depends on is a package with a version in its name

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "crc32.h"
 
+#include <zlib.h>
+
 #include "test.h"
 
 static void check_value(void **state)
@@ -23,7 +25,22 @@ static void pieces_give_the_whole(void **state)
 	}
 }
 
-/* zlib would start afresh for a null pointer. */
+/* It goes other ways for short, long and unaligned pieces. */
+static void the_same_as_zlib(void **state)
+{
+	enum { BYTES = 4096 };
+	uint8_t data[BYTES + 64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof data; i++)
+		data[i] = (uint8_t)(i * i >> 3 ^ i);
+	for (size_t at = 0; at < 64; at++) {
+		for (size_t size = 1; size <= BYTES; size += size < 600 ? 1 : 97)
+			assert_int_equal(crc32_update(0x1234abcd, data + at, size), crc32_z(0x1234abcd, data + at, size));
+	}
+}
+
+/* libdeflate would start afresh for a null pointer. */
 static void nothing_changes_nothing(void **state)
 {
 	(void)state;
@@ -57,6 +74,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(check_value),
 		cmocka_unit_test(pieces_give_the_whole),
+		cmocka_unit_test(the_same_as_zlib),
 		cmocka_unit_test(nothing_changes_nothing),
 		cmocka_unit_test(join_of_long_pieces),
 	};

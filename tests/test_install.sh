@@ -57,7 +57,7 @@ installs() {
 everything_is_there() {
 	local file
 
-	for file in bin/walfs bin/walctl include/wal.h share/man/man1/walfs.1 share/man/man1/walctl.1 share/bash-completion/completions/walctl \
+	for file in bin/walfs bin/walctl include/wal.h include/wal_journal.h share/man/man1/walfs.1 share/man/man1/walctl.1 share/bash-completion/completions/walctl \
 		share/bash-completion/completions/walfs libexec/walfs/nightly.sh share/doc/walfs/README.md share/doc/walfs/examples/append_read.c; do
 		[ -f "$prefix/$file" ]
 	done

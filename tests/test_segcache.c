@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "options.h"
 #include "stores.h"
 #include "test.h"
@@ -204,6 +205,112 @@ static void all_in_use(void **state)
 	end(&p);
 }
 
+/* ---- What is mapped ---- */
+
+enum {
+	LARGE_SEGMENTS = 4,
+	LARGE_BYTES = 3 << 20, /* of the one entry in each: three are more than stay in memory when they are not in use */
+	MANY_USES = 3000,
+};
+
+struct counting_sys {
+	struct sys sys;
+	unsigned unloads; /* of segments, not of sidecars */
+	void *unloaded;	  /* the last of them */
+};
+
+static void note_unload(struct sys *sys, void *addr, size_t size)
+{
+	struct counting_sys *c = container_of(sys, struct counting_sys, sys);
+
+	if (size >= LARGE_BYTES) {
+		c->unloads++;
+		c->unloaded = addr;
+	}
+	sys_real()->unload(sys, addr, size);
+}
+
+static void large_segments(struct place *p, struct counting_sys *c)
+{
+	struct wal_options opts = { .sync = WAL_SYNC_ASYNC };
+	CLEANUP_FREE char *entry = calloc(1, LARGE_BYTES);
+	char path[PATH_MAX];
+
+	tmpdir_make(&p->dir, "segcache");
+	tmpdir_path(&p->dir, "store", path);
+	struct wal_store *store = store_open_or_fail(path, &opts);
+	struct wal_stream *st = stream_open_or_fail(store, "s");
+	for (unsigned i = 0; i < LARGE_SEGMENTS; i++) {
+		memset(entry, 'a' + (int)i, LARGE_BYTES);
+		assert_int_equal(wal_stream_append(st, entry, LARGE_BYTES, 0, NULL), 0);
+		assert_int_equal(wal_stream_rotate(st), 0);
+	}
+	wal_stream_close(st);
+	store_close_or_fail(store);
+
+	*c = (struct counting_sys){ .sys = *sys_real() };
+	c->sys.unload = note_unload;
+	p->env = (struct env){ .sys = &c->sys, .opts = { .read = WAL_READ_MMAP } };
+	options_fill_defaults(&p->env.opts);
+	p->env.root_fd = c->sys.openat(&c->sys, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+	assert_true(p->env.root_fd >= 0);
+	assert_int_equal(segcache_new(&p->env, &p->cache), 0);
+}
+
+static struct segment *get_large(struct place *p, unsigned i)
+{
+	struct segcache_request rq = { .stream_key = 1, .stream_name = "s", .first_id = i, .end_id = i + 1, .before_id = i > 0 ? i - 1 : 0, .meta_fd = -1 };
+	struct segment *segment;
+
+	assert_int_equal(segcache_get(p->cache, &rq, &segment), 0);
+	assert_non_null(segment->data);
+	/* What was unloaded is there again. */
+	assert_int_equal(segment->data[segment->size - 1], 'a' + (int)i);
+	return segment;
+}
+
+/* All are in use in turn: none is unloaded, however large. */
+static void segments_in_use_stay(void **state)
+{
+	struct place p;
+	struct counting_sys c;
+
+	(void)state;
+	large_segments(&p, &c);
+	for (unsigned i = 0; i < MANY_USES; i++)
+		segcache_put(p.cache, get_large(&p, i % LARGE_SEGMENTS));
+	assert_int_equal(c.unloads, 0);
+	end(&p);
+}
+
+/* One after the other, as who goes through the log does. */
+static void segments_left_behind_are_unloaded(void **state)
+{
+	struct place p;
+	struct counting_sys c;
+
+	(void)state;
+	large_segments(&p, &c);
+	struct segment *first = get_large(&p, 0);
+	const void *first_data = first->data;
+	for (unsigned i = 0; i < LARGE_SEGMENTS; i++) {
+		for (unsigned n = 0; n < MANY_USES; n++)
+			segcache_put(p.cache, get_large(&p, i));
+		if (i == 2) {
+			assert_int_equal(c.unloads, 1);
+			assert_ptr_equal(c.unloaded, first_data);
+		}
+	}
+	assert_int_equal(c.unloads, 2);
+	/* Pinned or not, it reads as before, and used again it pushes another out. */
+	assert_int_equal(first->data[0], *(const uint8_t *)first_data);
+	segcache_put(p.cache, get_large(&p, 0));
+	assert_int_equal(c.unloads, 3);
+	segcache_put(p.cache, first);
+	assert_int_equal(segcache_count(p.cache), LARGE_SEGMENTS);
+	end(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -211,6 +318,8 @@ int main(void)
 		cmocka_unit_test(forgotten_while_pinned),
 		cmocka_unit_test(segment_that_is_missing),
 		cmocka_unit_test(many_users),
+		cmocka_unit_test(segments_in_use_stay),
+		cmocka_unit_test(segments_left_behind_are_unloaded),
 		cmocka_unit_test(all_in_use),
 	};
 

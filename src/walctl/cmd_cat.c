@@ -4,14 +4,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "journal_lines.h"
 #include "range.h"
 #include "text.h"
 #include "walctl.h"
 
-enum { OPT_NEWLINE };
+enum { OPT_NEWLINE, OPT_JOURNAL };
 
 static const struct verb_option options[] = {
 	[OPT_NEWLINE] = { "newline", 'n', NULL, "a newline after each entry" },
+	[OPT_JOURNAL] = { "journal", 'j', NULL, "each entry as a line of JSON: the record of a journal that it is" },
 	{ 0 },
 };
 
@@ -25,6 +27,7 @@ struct cat {
 	struct wal_stream *stream;
 	struct wal_buf buf;
 	void *piece;
+	struct journal_lines *journal; /* NULL: entries as they are */
 	struct wal_entry entries[BATCH_COUNT];
 };
 
@@ -79,12 +82,26 @@ static int put_small(struct cat *cat, uint64_t id, size_t count_max, size_t *ret
 
 	if (r)
 		return r;
-	for (size_t i = 0; i < count; i++) {
-		if (!put(cat, cat->entries[i].data, cat->entries[i].size, true))
+	for (size_t i = 0; i < count && !r; i++) {
+		if (cat->journal)
+			r = journal_lines_entry(cat->journal, &cat->entries[i]);
+		else if (!put(cat, cat->entries[i].data, cat->entries[i].size, true))
 			break;
 	}
 	*ret_count = count;
-	return 0;
+	return r;
+}
+
+/* A record is decoded whole. One that is too large is not read at all. */
+static int put_large_record(struct cat *cat, const struct wal_entry_info *info)
+{
+	struct wal_entry entry = { .id = info->id, .time_ns = info->time_ns, .size = (size_t)info->size };
+	int r = info->size > WAL_RECORD_SIZE_MAX ? 0 : wal_stream_get(cat->stream, info->id, &cat->buf);
+
+	if (r)
+		return r;
+	entry.data = info->size > WAL_RECORD_SIZE_MAX ? NULL : cat->buf.data;
+	return journal_lines_entry(cat->journal, &entry);
 }
 
 /* Puts out one large entry or several small ones; *id moves over them. */
@@ -96,7 +113,9 @@ static int put_next(struct cat *cat, uint64_t *id, uint64_t end)
 
 	if (r)
 		return r;
-	if (info.size > PIECE_BYTES)
+	if (info.size > PIECE_BYTES && cat->journal)
+		r = put_large_record(cat, &info);
+	else if (info.size > PIECE_BYTES)
 		r = put_large(cat, *id, info.size);
 	else
 		r = put_small(cat, *id, end - *id < BATCH_COUNT ? (size_t)(end - *id) : BATCH_COUNT, &count);
@@ -126,6 +145,8 @@ static enum exit_code skip_gap(const struct cat *cat, int result, uint64_t *id, 
 	if (r < 0)
 		return command_fail(cat->command, r, "stream '%s': entry %" PRIu64, text_escape(name, wal_stream_name(cat->stream)), *id);
 	say_entries(cat, *id, count, result == WAL_PRUNED ? "pruned" : "damaged");
+	if (cat->journal)
+		journal_lines_missing(cat->journal, *id, count, result == WAL_PRUNED ? "pruned" : "damaged");
 	*id += count;
 	return EXIT_LACKING;
 }
@@ -174,6 +195,22 @@ static enum exit_code cat_range(struct cat *cat, struct id_range range)
 	return exit_code_worse(code, EXIT_LACKING);
 }
 
+static enum exit_code cat_journal(struct cat *cat, struct id_range range)
+{
+	struct journal_lines journal = { .out = cat->command->out };
+	char name[TEXT_NAME_MAX];
+	enum exit_code code;
+
+	cat->journal = &journal;
+	code = cat_range(cat, range);
+	if (journal.undecodable) {
+		command_say(cat->command, "stream '%s': %" PRIu64 " entries are no records", text_escape(name, wal_stream_name(cat->stream)), journal.undecodable);
+		code = exit_code_worse(code, EXIT_LACKING);
+	}
+	journal_lines_release(&journal);
+	return code;
+}
+
 static enum exit_code cat_stream(struct command *command, struct wal_stream *stream)
 {
 	struct cat *cat = calloc(1, sizeof(*cat));
@@ -185,7 +222,9 @@ static enum exit_code cat_stream(struct command *command, struct wal_stream *str
 	cat->command = command;
 	cat->stream = stream;
 	code = range_parse(command, stream, command->operands[1], &range);
-	if (!code)
+	if (!code && command->given[OPT_JOURNAL])
+		code = cat_journal(cat, range);
+	else if (!code)
 		code = cat_range(cat, range);
 	wal_buf_release(&cat->buf);
 	free(cat->piece);

@@ -90,10 +90,12 @@ void table_release(struct table *table)
 	table->cell_count = table->cell_capacity = 0;
 }
 
-static void put_string(FILE *file, const char *text)
+static void put_sized(FILE *file, const char *text, size_t size)
 {
+	const char *end = text + size;
+
 	putc('"', file);
-	while (*text) {
+	while (text < end) {
 		size_t length = text_utf8_length(text);
 		unsigned char byte = (unsigned char)*text;
 
@@ -110,16 +112,26 @@ static void put_string(FILE *file, const char *text)
 	putc('"', file);
 }
 
+static void put_string(FILE *file, const char *text)
+{
+	put_sized(file, text, strlen(text));
+}
+
 /* Containers down to the second level have their members on lines of their own; what is deeper, a list's element, is one line. */
-static void begin_value(struct json *json, const char *name)
+static void begin_member(struct json *json)
 {
 	if (json->comma)
 		putc(',', json->file);
-	if (json->depth && json->depth <= 2)
+	if (json->depth && json->depth <= 2 && !json->one_line)
 		fprintf(json->file, "\n%*s", (int)(2 * json->depth), "");
 	else if (json->comma)
 		putc(' ', json->file);
 	json->comma = true;
+}
+
+static void begin_value(struct json *json, const char *name)
+{
+	begin_member(json);
 	if (name) {
 		put_string(json->file, name);
 		fputs(": ", json->file);
@@ -140,7 +152,7 @@ void json_close(struct json *json, char bracket)
 
 	json->depth--;
 	json->comma = true;
-	if (!empty && json->depth < 2)
+	if (!empty && json->depth < 2 && !json->one_line)
 		fprintf(json->file, "\n%*s", (int)(2 * json->depth), "");
 	putc(bracket, json->file);
 	if (!json->depth)
@@ -175,6 +187,38 @@ void json_text(struct json *json, const char *name, const char *text)
 {
 	begin_value(json, name);
 	put_string(json->file, text);
+}
+
+void json_sized(struct json *json, const char *name, size_t name_size, const char *text, size_t size)
+{
+	begin_member(json);
+	if (name) {
+		put_sized(json->file, name, name_size);
+		fputs(": ", json->file);
+	}
+	put_sized(json->file, text, size);
+}
+
+void json_float(struct json *json, float value)
+{
+	char text[32];
+	uint32_t bits;
+	int digits = 6;
+
+	begin_value(json, NULL);
+	memcpy(&bits, &value, sizeof(bits));
+	if ((bits & 0x7fffffff) > 0x7f800000) {
+		fprintf(json->file, bits == 0x7fc00000 ? "\"NaN\"" : "\"NaN(0x%08" PRIx32 ")\"", bits);
+	} else if ((bits & 0x7fffffff) == 0x7f800000) {
+		fputs(bits >> 31 ? "\"-Infinity\"" : "\"Infinity\"", json->file);
+	} else if (bits == 0x80000000) {
+		fputs("-0.0", json->file); /* readers take "-0" for the integer, which has no sign */
+	} else {
+		do
+			snprintf(text, sizeof(text), "%.*g", digits, (double)value);
+		while (strtof(text, NULL) != value && digits++ < 9);
+		fputs(text, json->file);
+	}
 }
 
 void json_hex(struct json *json, const char *name, const void *bytes, size_t size)

@@ -35,6 +35,7 @@ void table_release(struct table *table);
  */
 struct json {
 	FILE *file;
+	bool one_line;
 	unsigned depth;
 	bool comma; /* something stands before, in what is open now */
 };
@@ -47,6 +48,12 @@ void json_int(struct json *json, const char *name, int64_t value);
 void json_real(struct json *json, const char *name, double value);
 void json_bool(struct json *json, const char *name, bool value);
 void json_text(struct json *json, const char *name, const char *text);
+
+/* Likewise, with NULs in them; a NUL that does not count follows each. */
+void json_sized(struct json *json, const char *name, size_t name_size, const char *text, size_t size);
+
+/* The shortest number that is read as the same float again. What is no number in JSON is a text: "NaN" (with its bits, if they are not the usual ones), "Infinity", "-Infinity". */
+void json_float(struct json *json, float value);
 
 /* Any bytes, in hexadecimal. */
 void json_hex(struct json *json, const char *name, const void *bytes, size_t size);

@@ -17,7 +17,7 @@
 #include "names.h"
 #include "random.h"
 #include "scratch.h"
-#include "wal.h"
+#include "wal_journal.h"
 
 enum { FILE_MAX = 9000, SEED_MAX = 24000, ENTRY_MAX = 700 };
 
@@ -165,6 +165,43 @@ static void make_store(const char *corpus, const char *name, uint8_t options, st
 	scratch_remove(&s);
 }
 
+static void make_record(const char *corpus, const char *name, const struct wal_record *record)
+{
+	struct packer p = { .corpus = corpus, .name = name };
+	static const uint8_t varint = 0;
+	struct wal_buf buf = { 0 };
+
+	CHECK(wal_record_encode(record, &buf, NULL) == 0);
+	write_seed(&p, "record", "", &varint, 1, buf.data, buf.size);
+	wal_buf_release(&buf);
+}
+
+static void make_records(const char *corpus)
+{
+	static const float values[] = { 1, -0.25F, 1e30F };
+	static const uint8_t fixed[] = { 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 'v', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 128, 63, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 'k', 1, 0, 0, 0, 0, 0, 0, 0, 'v', 57, 48, 0, 0, 0, 0, 0, 0 };
+	const struct wal_record_pair pairs[] = { { "k", 1, "v", 1 }, { "lang", 4, "\xc3\xa9", 2 } };
+	struct wal_record inner[5] = {
+		{ .type = WAL_RECORD_INSERT, .time = 1700000000, .id = "doc:1", .id_size = 5, .vector = { values, 3 }, .metadata = { true, pairs, 2 } },
+		{ .type = WAL_RECORD_UPDATE, .time = 5, .id = "", .vector = { values, 1 } },
+		{ .type = WAL_RECORD_DELETE, .time = 1000, .id = "doc:1", .id_size = 5 },
+		{ .type = WAL_RECORD_OPAQUE, .time = 70000, .data = "bytes", .data_size = 5 },
+		{ .type = WAL_RECORD_COMMIT, .time = 1, .transaction = UINT64_MAX },
+	};
+	struct wal_record batch = { .type = WAL_RECORD_BATCH, .time = 9, .records = inner, .record_count = 5 };
+	struct wal_record outer[2] = { batch, { .type = WAL_RECORD_CHECKPOINT, .time = 3, .sequence = 300 } };
+
+	make_record(corpus, "insert", &inner[0]);
+	make_record(corpus, "update", &inner[1]);
+	make_record(corpus, "delete", &inner[2]);
+	make_record(corpus, "opaque", &inner[3]);
+	make_record(corpus, "commit", &inner[4]);
+	make_record(corpus, "checkpoint", &outer[1]);
+	make_record(corpus, "batch", &batch);
+	make_record(corpus, "batches", &(struct wal_record){ .type = WAL_RECORD_BATCH, .records = outer, .record_count = 2 });
+	write_seed(&(struct packer){ .corpus = corpus, .name = "fixed" }, "record", "", NULL, 0, fixed, sizeof fixed);
+}
+
 /* libFuzzer's are not there. */
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size)
 {
@@ -180,6 +217,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		return 2;
+	make_records(argv[1]);
 	make_store(argv[1], "empty", 0, plain, 0, false);
 	make_store(argv[1], "one", 1, plain, 1, false);
 	make_store(argv[1], "few", 2, plain, 6, false);

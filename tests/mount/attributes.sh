@@ -49,6 +49,24 @@ END
 	[ "$(find "$s" -name '0*' -newer "$s/297" | wc -l)" -eq 2 ]
 }
 
+# All streams have the mode that the mount's options give, whatever mkdir(2) asks for; who asks for another by chmod(2) hears that.
+modes_of_streams() {
+	new_stream
+	(umask 077 && mkdir "$s-1")
+	python3 -S -c 'import os, sys; os.mkdir(sys.argv[1], 0o1700)' "$s-2"
+	mkdir -m 755 "$s-3"
+	fails mkdir -m 700 "$s-4"
+	[ "$(stat -c %a "$s" "$s-1" "$s-2" "$s-3" "$s-4" | sort -u)" = 755 ]
+	remount umask=077
+	[ "$(stat -c %a "$s" "$s-1" | sort -u)" = 700 ]
+	mkdir -m 700 "$s-5"
+	mkdir -p "$s-6"
+	[ "$(stat -c %a "$s-5" "$s-6" "$mnt" | sort -u)" = 700 ]
+	# who can look into the store is another matter, and not changed by that
+	[ "$(stat -c %a "$store/$(basename "$s-3")")" = "$(stat -c %a "$store/$(basename "$s-1")")" ]
+	remount
+}
+
 # Of the whole mount: type, mode, inode, size, blocks, times.
 table() {
 	(cd "$mnt" && find . -printf '%p %y %m %n %i %s %b %T@ %C@ %U %G\n' | grep -v '^\. ' | sort)
@@ -145,6 +163,7 @@ check "times of appends increase" mtimes_increase
 check "inode numbers are distinct, and as readdir says" inodes_are_distinct
 check "new looks the same for ever" new_never_changes
 check "directories" directories
+check "modes of streams" modes_of_streams
 check ".first and .last" links_to_first_and_last
 check "statfs" statfs_is_that_of_the_disk
 check "the same after a remount" all_the_same_after_remount

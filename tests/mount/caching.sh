@@ -120,18 +120,28 @@ names_and_attributes_are_remembered() {
 	asks LOOKUP 0 stat "$s/$(entry 1)"
 }
 
-# ls -l asks for each name as it reads them: soon the listing brings all that it would ask for.
+# The listing brings what would be asked for next.
 listing_with_attributes() {
+	new_stream
+	caching fill "$s" 3000
+	# shellcheck disable=SC2012 # ls is what is tested
+	asks LOOKUP 0 ls -U "$s"
+	asks LOOKUP 0 find "$s" -name '0*' -size -3c
+	asks GETATTR 0 stat "$s/$(entry 2999)"
+}
+
+# Of many it does so when they are asked for: ls -l asks for each name as it reads them.
+long_listing_with_attributes() {
 	local before
 
 	new_stream
-	caching fill "$s" 3000
+	seq 40000 >"$s/.lines"
 	before=$(requests LOOKUP)
-	# shellcheck disable=SC2012 # ls is what is tested
-	[ "$(ls -lU "$s" | awk '$5 == 1' | wc -l)" -eq 3000 ]
+	# shellcheck disable=SC2012
+	[ "$(ls -lU "$s" | awk '$5 == 5 || $5 == 6' | wc -l)" -gt 30000 ]
 	[ $(("$(requests LOOKUP)" - before)) -lt 1000 ]
 	before=$(requests LOOKUP)
-	[ "$(find "$s" -name '0*' -size -3c | wc -l)" -eq 3000 ]
+	[ "$(find "$s" -name '0*' -size -2 | wc -l)" -eq 40000 ]
 	[ $(("$(requests LOOKUP)" - before)) -lt 10 ]
 }
 
@@ -160,5 +170,6 @@ check "mount with -d" remount debug
 check "content is remembered" content_is_remembered
 check "names and attributes are remembered" names_and_attributes_are_remembered
 check "a listing with attributes" listing_with_attributes
+check "a long listing with attributes" long_listing_with_attributes
 check "inode numbers stay over a remount" inode_numbers
 unmount_at_end

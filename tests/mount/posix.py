@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import struct
+import time
 
 from os import (O_APPEND, O_CREAT, O_DIRECT, O_DIRECTORY, O_DSYNC, O_EXCL, O_NOATIME, O_NOFOLLOW, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_SYNC,
                 O_TMPFILE, O_TRUNC, O_WRONLY)
@@ -375,6 +376,40 @@ def case_handles(mnt):
     rows += [(sorted(os.listdir(p)), "a directory by its handle", list_by_handle, p) for p in (t.s, mnt, t.checkpoints)]
     rows += [("ESTALE", "a stream that was removed and made again", gone)]
     rows += [("ESTALE", "a handle that was never given", open_handle, ctypes.create_string_buffer(struct.pack("Ii", 12, 0x81) + b"\xff" * 12, 136))]
+    try_rows(rows)
+
+
+def case_removed(mnt):
+    """What is open of a stream that has been removed: as of any removed file it has no link and no size; nothing can be done with it any more."""
+    stream = mnt + "/removed"
+    os.mkdir(stream)
+    opening(mnt + "/.checkpoints/removed", O_WRONLY | O_CREAT)
+    writing = ("/new", "/.lines", "/.batch", "/.prune", "/.rotate")
+    reading = ("/.log", "/.from/next", "/.follow/next")
+    directories = ("", "/.from", "/.follow")
+    names = writing + reading + directories
+    before = {name: os.stat(stream + name) for name in names}
+    fds = {name: os.open(stream + name, (O_WRONLY if name in writing else O_RDONLY) | O_NONBLOCK) for name in names}
+    os.rmdir(stream)
+    rows = []
+    for name in names:
+        st = os.fstat(fds[name])
+        rows.append(((before[name].st_ino, before[name].st_mode, before[name].st_uid, 0, 0), f"fstat of {name}",
+                     lambda st=st: (st.st_ino, st.st_mode, st.st_uid, st.st_nlink, st.st_size)))
+        rows.append(("ENOENT", f"stat of {name}", os.stat, stream + name))
+        rows.append(("ESTALE", f"fchmod of {name}", os.fchmod, fds[name], 0o700))
+        rows.append((True, f"a time of removal, {name}", lambda st=st: 0 <= time.time_ns() - st.st_mtime_ns < 60 * 10 ** 9))
+    rows += [("ESTALE", f"write to {name}", os.write, fds[name], b"1\n") for name in writing if name != "/.prune"]
+    rows += [("EINVAL", "write to .prune: no such id", os.write, fds["/.prune"], b"1\n")]
+    rows += [("ESTALE", f"fsync of {name}", os.fsync, fds[name]) for name in ("/new", "/.lines", "/.batch", "/.log", "")]
+    rows += [("ENOENT", f"read of {name}", os.read, fds[name], 10) for name in reading]
+    rows += [([], f"listing of {name or 'the stream'}", os.listdir, fds[name]) for name in directories]
+    rows += [("ENOENT", "a file in it", lambda: os.stat(".stats", dir_fd=fds[""]))]
+    rows += [("ENOENT", "a new file in it", lambda: os.close(os.open("other", O_WRONLY | O_CREAT, dir_fd=fds[""])))]
+    rows += [("OK", f"close of {name}", os.close, fds[name]) for name in names]
+    # made again, it is another one
+    rows += [("OK", "mkdir", os.mkdir, stream), (2, "nlink", lambda: os.stat(stream).st_nlink), ("OK", "rmdir", os.rmdir, stream)]
+    rows += [("OK", "unlink", os.unlink, mnt + "/.checkpoints/removed")]
     try_rows(rows)
 
 

@@ -19,7 +19,7 @@ strangers() {
 }
 
 mount_at_start
-for c in open refused times access; do
+for c in open refused times access removed; do
 	check "$c" posix $c
 done
 for c in read map write descriptors readdir; do

@@ -199,6 +199,27 @@ open_files_are_counted() {
 	within 10 handles_are_closed
 }
 
+requests_are_counted() {
+	local made lookups refused missing
+
+	new_stream
+	look "$mnt/.stats"
+	made=$(figure walfs_mount_requests_total operation=mkdir)
+	lookups=$(figure walfs_mount_requests_total operation=lookup)
+	missing=$(figure walfs_mount_request_errors_total errno=ENOENT || echo 0)
+	refused=$(figure walfs_mount_request_errors_total errno=EPERM || echo 0)
+	mkdir "$s-1" "$s-2"
+	refused ENOENT stat "$s/nothing"
+	refused EPERM unlink "$s/new"
+	look "$mnt/.stats"
+	is $((made + 2)) walfs_mount_requests_total operation=mkdir
+	[ "$(figure walfs_mount_requests_total operation=lookup)" -gt "$lookups" ]
+	# those of names that mkdir looks for too
+	[ "$(figure walfs_mount_request_errors_total errno=ENOENT)" -ge $((missing + 1)) ]
+	is $((refused + 1)) walfs_mount_request_errors_total errno=EPERM
+	fails figure walfs_mount_request_errors_total errno=ELOOP
+}
+
 handles_are_closed() {
 	look "$mnt/.stats" && is 0 walfs_mount_open_handles kind=new
 }
@@ -396,6 +417,7 @@ check "rotations and prunes" prunes_and_rotations_are_counted
 check "checkpoints" checkpoints_are_counted
 check "what there is once" what_there_is_once
 check "open files" open_files_are_counted
+check "requests and errors" requests_are_counted
 check "an entry over the limit" an_entry_over_the_limit_is_an_error
 check "odd names" odd_names
 check "a deleted stream" a_deleted_stream_is_not_told_of

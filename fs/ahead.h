@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes that were read before they were asked for. One thread gets the next ones while another answers with the last, so there are two buffers, and who uses one has
+ * taken it out.
+ */
+#ifndef WALFS_AHEAD_H
+#define WALFS_AHEAD_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	AHEAD_MAX = 256 << 10, /* more than this is not read in advance: each file that is open keeps it */
+};
+
+struct ahead_bytes {
+	char *data; /* NULL: there is none */
+	size_t room;
+	size_t start, size; /* what is there, of that */
+	uint64_t offset;    /* and where in the file that begins */
+};
+
+/* Any thread may call these. */
+struct ahead {
+	pthread_mutex_t lock;
+
+	/* protected by lock */
+	struct ahead_bytes ready;
+	struct ahead_bytes spare;
+};
+
+void ahead_init(struct ahead *ahead);
+void ahead_release(struct ahead *ahead);
+
+/* Takes out what there is, if it begins at `offset` and is at least `size` bytes. *ret goes back by ahead_give(). */
+bool ahead_take(struct ahead *ahead, uint64_t offset, size_t size, struct ahead_bytes *ret);
+
+/* An empty buffer with room for `size` bytes, to be filled. False: it is not needed, since there are bytes from `offset` on; or there is no memory. */
+bool ahead_take_room(struct ahead *ahead, uint64_t offset, size_t size, struct ahead_bytes *ret);
+
+/* The first `size` bytes of it have been used. */
+void ahead_skip(struct ahead_bytes *bytes, size_t size);
+
+/* Gives back either, with the bytes that are in it now. */
+void ahead_give(struct ahead *ahead, struct ahead_bytes *bytes);
+
+#endif

@@ -15,7 +15,7 @@ LAYERS = [
     ["crc32", "keyhash", "log", "lru", "lz4codec", "names", "stats", "sys", "worker"],
     ["blockcache", "ckptrecord", "frame", "options", "segindex"],
     ["ckptbytes", "ckptindex", "meta", "scan"],
-    ["ckptend", "ckptlog_impl", "rebuild"],
+    ["ckptend", "ckptlog_impl", "meta_write", "rebuild"],
     ["ckptlog", "ckptlog_aside", "ckptlog_write", "ckptscan", "segment"],
     ["ckptexam", "ckptlog_open", "damagerec", "examine", "root", "segcache"],
     ["repair", "stream_impl"],

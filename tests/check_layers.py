@@ -20,7 +20,7 @@ LAYERS = [
     ["ckptexam", "ckptlog_open", "damagerec", "examine", "root", "segcache"],
     ["repair", "stream_impl"],
     ["recovery"],
-    ["check", "draft", "iter", "reader", "recover_active", "recover_skip", "stream", "stream_append", "stream_commit", "stream_idle", "stream_ops", "stream_prune", "stream_read", "stream_recover", "stream_restore",
+    ["check", "draft", "iter", "reader", "recover_active", "recover_sidecar", "recover_skip", "stream", "stream_append", "stream_commit", "stream_idle", "stream_ops", "stream_prune", "stream_read", "stream_recover", "stream_restore",
      "stream_rotate", "stream_skip", "stream_space", "stream_stat", "stream_write", "txn"],
     ["store_impl"],
     ["cut"],

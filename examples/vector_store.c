@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A tiny persistent vector store: what it holds is in memory, every change goes to a journal first, and now and then all of it into a snapshot file. Killed at any moment, it comes back with everything it had
- * acknowledged: from the snapshot, and from what the journal has behind it.
+ * A tiny persistent vector store: what it holds is in memory, every change goes to a journal first, and now and then all of it into a snapshot file.
+ * Killed at any moment, it comes back with everything it had acknowledged: from the snapshot, and from what the journal has behind it.
  *
  *	vector_store DIRECTORY				a demonstration
  *	vector_store --fill FROM COUNT DIRECTORY	makes COUNT changes from number FROM on, and prints each number when the change is acknowledged
  *	vector_store --check COUNT DIRECTORY		whether it holds what COUNT changes make, or one more; prints how many
  *
- * DIRECTORY/log is the store with the journal "vectors", which `walctl cat --journal DIRECTORY/log vectors` shows; DIRECTORY/snapshot is the state as of a checkpoint.
+ * DIRECTORY/log is the store with the journal "vectors", which `walctl cat --journal DIRECTORY/log vectors` shows; DIRECTORY/snapshot is the state as
+ * of a checkpoint.
  */
 #include <err.h>
 #include <errno.h>
@@ -242,19 +243,20 @@ static void open_vectors(struct vectors *v, const char *path)
 	const struct wal_options options = { .segment_entries = 64 };
 	const struct wal_journal_options journal_options = { .checkpoint_interval = 50, .checkpoint = make_durable, .arg = v, .retain_segments = 2 };
 	struct wal_error error;
-	char *log;
+	char log[4096];
 
 	*v = (struct vectors){ 0 };
 	if (mkdir(path, 0777) && errno != EEXIST)
 		err(1, "%s", path);
 	v->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (v->dir_fd < 0 || asprintf(&log, "%s/log", path) < 0)
+	if (v->dir_fd < 0)
 		err(1, "%s", path);
+	if ((size_t)snprintf(log, sizeof(log), "%s/log", path) >= sizeof(log))
+		errx(1, "%s: too long", path);
 	check(wal_store_open(log, &options, &v->store, &error), "log", &error);
 	check(wal_journal_open(v->store, "vectors", &journal_options, &v->journal, &error), "journal", &error);
 	load_snapshot(v);
 	check(wal_journal_replay(v->journal, &(struct wal_replay){ .record = replay, .arg = v }, NULL, &error), "replay", &error);
-	free(log);
 }
 
 static void close_vectors(struct vectors *v)

@@ -83,3 +83,14 @@ void ahead_give(struct ahead *ahead, struct ahead_bytes *bytes)
 	pthread_mutex_unlock(&ahead->lock);
 	free(surplus.data);
 }
+
+void ahead_rest(struct ahead *ahead)
+{
+	struct ahead_bytes spare;
+
+	pthread_mutex_lock(&ahead->lock);
+	spare = ahead->spare;
+	ahead->spare = (struct ahead_bytes){ 0 };
+	pthread_mutex_unlock(&ahead->lock);
+	free(spare.data);
+}

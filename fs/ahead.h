@@ -46,4 +46,7 @@ void ahead_skip(struct ahead_bytes *bytes, size_t size);
 /* Gives back either, with the bytes that are in it now. */
 void ahead_give(struct ahead *ahead, struct ahead_bytes *bytes);
 
+/* Gives memory back, when nothing is to be read soon. */
+void ahead_rest(struct ahead *ahead);
+
 #endif

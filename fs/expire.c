@@ -3,12 +3,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "namespace.h"
 #include "walfs.h"
 
 enum {
-	PIECE_IDS = 10000, /* about 20 ms */
+	PIECE_IDS = 10000, /* about 20 ms, */
+	PIECE_SECONDS = 5, /* unless many list the directory all the time: each notification has to get its lock */
 };
 
 void expire_init(struct expire *expire)
@@ -64,17 +66,29 @@ static bool forget_name(struct walfs *fs, uint32_t slot, uint64_t id)
 	return r != -ENODEV && r != -ENOTCONN && r != -EBADF;
 }
 
+static time_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
 /* Whether there is more to do. */
 static bool do_piece(struct walfs *fs, struct expire_job *job)
 {
+	time_t end = seconds() + PIECE_SECONDS;
 	unsigned left = PIECE_IDS;
 
 	for (; job->at < job->count; job->at++) {
 		struct expire_range *range = &job->ranges[job->at];
 
-		for (; range->from < range->to && range->from < NODE_NUMBERS_MAX; range->from++, left--)
-			if (!left || !forget_name(fs, range->slot, range->from))
-				return !left;
+		for (; range->from < range->to && range->from < NODE_NUMBERS_MAX; range->from++, left--) {
+			if (!left || seconds() >= end)
+				return true;
+			if (!forget_name(fs, range->slot, range->from))
+				return false;
+		}
 	}
 	return false;
 }

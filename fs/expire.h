@@ -50,7 +50,7 @@ void expire_init(struct expire *expire);
 struct expire_job *expire_job_new(size_t count);
 
 /*
- * Calls done(arg, result) when the names are forgotten, or of many the first 10,000: the rest goes on after that, and ends with the mount. Takes over
+ * Calls done(arg, result) when the names are forgotten, or of many the first 10,000, or after 5 seconds: the rest goes on after that, and ends with the mount. Takes over
  * `job`. From any thread; `done` is called by this one or another.
  */
 void expire_submit(struct walfs *fs, struct expire_job *job, void (*done)(void *arg, int result), void *arg, int result);

@@ -22,6 +22,7 @@
  *	class 6	`.lines`: number counts its lookups, so it is another node each time. The kernel holds a lock on the node over each WRITE until it is
  *		answered: writers that have opened the file one by one share a sync then, instead of waiting for each other's
  *	class 7	`.follow/ID`: number is the id
+ *	number	stands there turned on by a multiple of the slot, modulo 2^40: see spread() in ino.c
  *	slot	which stream, or which stream as of which checkpoint: an index into one of two tables
  *
  * The slots below NODE_SLOT_CUT are streams: the namespace's table, given out in order and never used twice in one mount.

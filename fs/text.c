@@ -219,6 +219,20 @@ static int take(struct text *text, void *data, size_t size, size_t *ret_size)
 	return 0;
 }
 
+/* Inside of an entry its reader stays: it has checked the whole entry, and another would have to do so again. */
+static void jump(struct text *text, uint64_t pos)
+{
+	uint64_t begin = text->pos - text->reader_done;
+
+	if (text->source == TEXT_READER && pos >= begin && pos - begin < text->reader_size) {
+		text->reader_done = pos - begin;
+	} else {
+		leave(text);
+		text->jumped = true;
+	}
+	text->pos = pos;
+}
+
 int text_read(struct text *text, void *data, size_t size, uint64_t offset, size_t *ret_size)
 {
 	size_t done = 0, n = 0;
@@ -231,11 +245,8 @@ int text_read(struct text *text, void *data, size_t size, uint64_t offset, size_
 		size = text->end - text->base - offset;
 	if (offset > UINT64_MAX - text->base - RUN_BYTES)
 		size = 0;
-	else if (size && text->base + offset != text->pos) {
-		leave(text);
-		text->pos = text->base + offset;
-		text->jumped = true;
-	}
+	else if (size && text->base + offset != text->pos)
+		jump(text, text->base + offset);
 	while (r == 0 && done < size) {
 		r = fill(text, size - done);
 		if (r == 0)

@@ -150,17 +150,28 @@ static void read_ahead(struct textfile *file, size_t size, uint64_t offset)
 	ahead_give(&file->ahead, &bytes);
 }
 
-/* In the pool. While the reader is busy with what it got, the next is fetched; without a request that is all there is to do. */
+static void reply_from(struct textfile *file, fuse_req_t req, size_t size, struct ahead_bytes *bytes)
+{
+	fuse_reply_buf(req, bytes->data + bytes->start, size);
+	ahead_skip(bytes, size);
+	ahead_give(&file->ahead, bytes);
+}
+
+/* In the pool. Without a request there is something to be read ahead. */
 static void serve(struct handle *handle, fuse_req_t req, size_t size, uint64_t offset)
 {
 	struct textfile *file = handle_container(handle, struct textfile, handle);
+	struct ahead_bytes bytes;
 
 	if (!req) {
 		read_ahead(file, size, offset);
-		return;
+	} else if (ahead_take(&file->ahead, offset, size, &bytes)) {
+		reply_from(file, req, size, &bytes);
+	} else {
+		read_and_reply(file, req, size, offset);
+		if (size > AHEAD_MAX)
+			text_read_ahead(&file->text);
 	}
-	read_and_reply(file, req, size, offset);
-	text_read_ahead(&file->text);
 }
 
 /* So that whoever waits at the end for more costs no more than a look. -ENOENT: no more will come. */
@@ -186,9 +197,7 @@ static bool reply_from_ahead(struct textfile *file, fuse_req_t req, size_t size,
 		return false;
 	if (bytes.size == size)
 		read_queue_push(&file->queue, NULL, size, offset + size);
-	fuse_reply_buf(req, bytes.data + bytes.start, size);
-	ahead_skip(&bytes, size);
-	ahead_give(&file->ahead, &bytes);
+	reply_from(file, req, size, &bytes);
 	return true;
 }
 
@@ -209,6 +218,7 @@ static void textfile_read(struct handle *handle, fuse_req_t req, size_t size, ui
 		}
 		r = is_at_end(file, offset, &at_end);
 		if (r || at_end) {
+			ahead_rest(&file->ahead);
 			if (r)
 				fail(file, req, r);
 			else

@@ -198,10 +198,11 @@ static bool is_torn(int head_result)
 
 static void tell_head(struct exam *x)
 {
-	bool any = x->records > 0;
+	bool any = x->records > 0, missing = x->head_result == -ENOENT;
 	const char *found = NULL;
 
-	if (x->head_result == -ENOENT)
+	/* Who makes checkpoints removes it until the store is closed. */
+	if (missing)
 		found = any ? "no such file" : NULL;
 	else if ((x->head_result == 0 && !x->head_id) || is_torn(x->head_result))
 		found = "none that is whole";
@@ -214,9 +215,9 @@ static void tell_head(struct exam *x)
 	x->mend |= any;
 	/* Without checkpoints nothing is made of it, and nothing reads it. */
 	x->tell(x->arg, &(struct wal_finding){
-				.kind = any ? WAL_FINDING_CACHE : WAL_FINDING_NOTE,
+				.kind = any && !missing ? WAL_FINDING_CACHE : WAL_FINDING_NOTE,
 				.file = NAME_HEAD,
-				.expected = any ? "the id of the latest checkpoint" : "no such file, as there is no checkpoint",
+				.expected = missing ? "the id of the latest checkpoint, unless the store is open" : any ? "the id of the latest checkpoint" : "no such file, as there is no checkpoint",
 				.found = found,
 				.action = any ? "made to name the newest checkpoint" : NULL,
 			});

@@ -12,6 +12,12 @@
 /* Records that no longer count are left in a file that is not larger than this, or where they are less than half of it. */
 #define TIDY_BYTES_MIN ((uint64_t)64 << 10)
 
+/* NULL: there is none. Caller holds either lock. */
+static struct ckptindex_entry *newest(struct ckptlog *log)
+{
+	return log->index.count > 0 ? log->index.entries[log->index.count - 1] : NULL;
+}
+
 void ckptlog_free(struct ckptlog *log)
 {
 	if (!log)
@@ -22,6 +28,19 @@ void ckptlog_free(struct ckptlog *log)
 	pthread_mutex_destroy(&log->change_lock);
 	free(log->head);
 	free(log);
+}
+
+int ckptlog_close(struct ckptlog *log)
+{
+	int result = 0;
+
+	pthread_mutex_lock(&log->change_lock);
+	const struct ckptindex_entry *last = newest(log);
+	if (!log->ro && !log->stopped && !log->head && !log->head_unread && last)
+		result = ckptlog_set_head(log, last->id, last->id_size);
+	pthread_mutex_unlock(&log->change_lock);
+	ckptlog_free(log);
+	return result;
 }
 
 /* ---- Looking ---- */
@@ -42,12 +61,6 @@ int ckptlog_load(struct ckptlog *log, const void *id, size_t id_size, struct wal
 {
 	LOCKED_SCOPE(&log->lock);
 	return load(log, ckptindex_find(&log->index, id, id_size), ret_checkpoint);
-}
-
-/* NULL: there is none. Caller holds either lock. */
-static struct ckptindex_entry *newest(struct ckptlog *log)
-{
-	return log->index.count > 0 ? log->index.entries[log->index.count - 1] : NULL;
 }
 
 int ckptlog_latest(struct ckptlog *log, struct wal_checkpoint **ret_checkpoint)
@@ -146,7 +159,7 @@ static struct ckptindex_entry *newest_but(const struct ckptlog *log, const struc
 	return n > 0 ? index->entries[n - 1] : NULL;
 }
 
-/* The record, then HEAD; both or, after a failure, neither. */
+/* The record, then HEAD goes if it would name another one than the latest; both or, after a failure, neither. */
 static int write_checkpoint(struct ckptlog *log, const struct wal_checkpoint *checkpoint, int64_t time_ns, const uint8_t *data, size_t size)
 {
 	const struct ckptindex_entry *last = newest_but(log, ckptindex_find(&log->index, checkpoint->id, checkpoint->id_size));
@@ -156,10 +169,9 @@ static int write_checkpoint(struct ckptlog *log, const struct wal_checkpoint *ch
 
 	if (result < 0)
 		return result;
-	if (latest)
-		result = ckptlog_set_head(log, checkpoint->id, checkpoint->id_size);
-	else if (moves)
-		result = ckptlog_set_head(log, last->id, last->id_size);
+	/* One that is not the latest leaves HEAD to name what it names, unless it is that. */
+	if ((latest || moves) && (log->head || log->head_unread))
+		result = ckptlog_set_head(log, NULL, 0);
 	/* If HEAD could not be put back it may name the record, which must stay for that. */
 	if (result < 0 && !log->stopped)
 		ckptlog_cut(log, before);

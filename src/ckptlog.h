@@ -22,9 +22,12 @@
  *
  * All little-endian. Bytes of the payload behind that are ignored. Of records with the same id the last one in the file counts.
  *
- * HEAD names the checkpoint made last: u16 id length, id; no checksum.
+ * HEAD names the checkpoint made last: u16 id length, id; no checksum. ironwal goes by it. Here it is there only where nothing was changed since the store was opened or closed: before the first
+ * checkpoint that is made, HEAD would name another one than the latest, and to make it durable with each would take longer than the checkpoint. So the first removes it, and closing makes it
+ * again; while there is none, the latest is the one with the latest time. Those made here have later times than all before.
  *
- * What a crash may leave: a record at the end that is short or does not hold (it was never acknowledged), a .tmp of either file, a HEAD that does not name the last record. A
+ * What a crash may leave: a record at the end that is short or does not hold (it was never acknowledged), a .tmp of either file, no HEAD; or, before the first checkpoint since the opening was
+ * acknowledged, the HEAD there was, whose word counts, as in a store that ironwal left so. A
  * record that does not hold in the middle is damage. Either costs itself only (see ckptend.h). Opening for writing puts the bad
  * bytes aside in "checkpoints.log.torn.<n>" (at the end) or "checkpoints.log.damaged.<n>" (elsewhere: all of one opening, each place after a line that says where it was) and
  * writes the log anew without them. So does whatever writes it anew later and finds a record damaged meanwhile. A HEAD that is missing, torn or names none that is there is made to
@@ -45,6 +48,11 @@ struct ckptlog;
  * directory: as making the first record fails). `sys` and `log` are kept. -ENOMEM, -EMFILE, -ENFILE with detail: all else is logged, and must not keep the streams out of reach.
  */
 int ckptlog_open(struct sys *sys, const struct log *log, int root_fd, bool ro, struct ckptlog **ret_log, struct wal_error *err);
+
+/* Makes HEAD name the latest if there is none, durably, and frees it in any case. < 0: HEAD could not be made, and ironwal would not find the latest; all else is as it was. */
+int ckptlog_close(struct ckptlog *log);
+
+/* Frees it as it is, as a process does that dies. NULL is allowed. */
 void ckptlog_free(struct ckptlog *log);
 
 /* 0, or what kept it from being read or put in order when it was opened. */
@@ -56,7 +64,7 @@ int ckptlog_open_error(const struct ckptlog *log);
 
 /*
  * Appends a record for `checkpoint` (its time_ns is not looked at: the record gets the present time, or one later than all others if that is later, and *ret_time_ns), fdatasyncs it,
- * then replaces HEAD. `shards` > 0: version 1; the cuts are then those of the shards in order, and their names are not recorded. WAL_EXCL in `flags`: -EEXIST if the id is there.
+ * then removes HEAD if there is one. `shards` > 0: version 1; the cuts are then those of the shards in order, and their names are not recorded. WAL_EXCL in `flags`: -EEXIST if the id is there.
  * If the record can't be written it is cut off again; if HEAD can't, that is returned too and the record is taken out. If even taking back fails, the log takes no more
  * records (-EIO) until it is opened again.
  */

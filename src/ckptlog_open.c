@@ -168,7 +168,8 @@ static void mend_head(struct ckptlog *log)
 	if (index->count == 0 || log->stopped || (log->head && !dangles))
 		return;
 	const struct ckptindex_entry *newest = index->entries[index->count - 1];
-	log_write(&log->log, WAL_LOG_WARNING, NAME_HEAD ": expected the id of a checkpoint, found %s; it gets that of the newest",
+	/* None is what the death of whoever made a checkpoint leaves. */
+	log_write(&log->log, dangles ? WAL_LOG_WARNING : WAL_LOG_INFO, NAME_HEAD ": expected the id of a checkpoint, found %s; it gets that of the newest",
 		  dangles ? "one that is not there" : "none");
 	/* Without it the newest is found by its time. */
 	(void)ckptlog_set_head(log, newest->id, newest->id_size);

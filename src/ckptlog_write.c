@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How checkpoints.log and HEAD change, so that every crash leaves a log in which each acknowledged checkpoint holds, and a HEAD that names one of them (or is missing when
- * there are none):
+ * How checkpoints.log and HEAD change, so that every crash leaves a log in which each acknowledged checkpoint holds, and a HEAD that names the latest of them, or none:
  *
- *	append		the record at the end of the file, fdatasync; then HEAD.tmp, fsync, rename over HEAD, fsync of the directory. A crash in between leaves a record that
+ *	append		the record at the end of the file, fdatasync; then, if there is a HEAD, it is removed and the directory fsynced. A crash in between leaves a record that
  *			was not acknowledged, whole or torn, and the old HEAD.
  *	first record	as writing anew.
  *	writing anew	checkpoints.log.tmp, fsync, rename over checkpoints.log, fsync of the directory. A crash leaves the old log or the new one.
+ *	closing		if there is no HEAD: HEAD.tmp, fsync, rename over HEAD, fsync of the directory.
  *	removing	if HEAD names what is to go, first HEAD (as above) to the newest that stays, or HEAD is removed and the directory fsynced; then writing anew.
  *
  * A sync that failed is not tried again: what it was for may be lost although the next one succeeds. The whole file is written anew instead, from what was durable before.

@@ -243,7 +243,7 @@ static int open_file(struct recovery *rec)
 	char name[NAME_SEGMENT_MAX];
 	struct stat sb;
 
-	rec->fd = sys_open_regular(rec->sys, rec->dir_fd, name_segment(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0);
+	rec->fd = sys_open_regular_stat(rec->sys, rec->dir_fd, name_segment(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0, &sb);
 	if (rec->fd == -ENOENT) {
 		int result = check_lost(rec, name);
 		if (result < 0)
@@ -251,6 +251,8 @@ static int open_file(struct recovery *rec)
 	}
 	if (rec->fd == -ENOENT && rec->st->health == WAL_HEALTHY && !recovery_is_read_only(rec)) {
 		int result = create_file(rec);
+		if (result == 0)
+			result = rec->sys->fstat(rec->sys, rec->fd, &sb);
 		if (result < 0)
 			return error_set(rec->err, result, rec->st->name, "stream '%s': cannot create %s: %s", rec->st->name, name,
 					 wal_strerror(result));
@@ -260,9 +262,6 @@ static int open_file(struct recovery *rec)
 	if (rec->fd < 0)
 		return error_set(rec->err, rec->fd == -ELOOP || rec->fd == -EISDIR || rec->fd == -EINVAL ? -EBADMSG : rec->fd, rec->st->name,
 				 "stream '%s': cannot open %s: expected a regular file: %s", rec->st->name, name, wal_strerror(rec->fd));
-	int result = rec->sys->fstat(rec->sys, rec->fd, &sb);
-	if (result < 0)
-		return result;
 	rec->size = (uint64_t)sb.st_size;
 	rec->mtime = sys_mtime_ns(&sb);
 	return 0;

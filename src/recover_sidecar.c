@@ -87,17 +87,16 @@ static int load_old_meta(struct recovery *rec)
 	struct stat sb;
 
 	/* It is made only when the stream has turned out healthy: that it is there says something (scan.h). */
-	rec->meta_fd = sys_open_regular(rec->sys, rec->dir_fd, name_meta(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0);
+	rec->meta_fd = sys_open_regular_stat(rec->sys, rec->dir_fd, name_meta(name, rec->id), recovery_is_read_only(rec) ? O_RDONLY : O_RDWR, 0, &sb);
 	/* What is no file in its place is no sidecar: it goes on in a temporary one. */
 	rec->old_bad = rec->meta_fd == -ELOOP || rec->meta_fd == -EISDIR || rec->meta_fd == -EINVAL;
 	if (rec->meta_fd < 0)
 		return recovery_is_read_only(rec) || rec->meta_fd == -ENOENT || rec->old_bad ? 0 : rec->meta_fd;
-	int result = rec->sys->fstat(rec->sys, rec->meta_fd, &sb);
-	uint64_t blocks = result == 0 ? (uint64_t)sb.st_size / META_BLOCK_BYTES : 0;
-	rec->scan.made_here = result == 0 && blocks == 0;
+	uint64_t blocks = (uint64_t)sb.st_size / META_BLOCK_BYTES;
+	rec->scan.made_here = blocks == 0;
 	if (blocks == 0)
-		return result;
-	result = read_old_meta(rec, blocks);
+		return 0;
+	int result = read_old_meta(rec, blocks);
 	if (result < 0)
 		return result;
 	rec->scan.made_here = meta_is_blank(&rec->old, blocks);

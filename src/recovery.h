@@ -24,6 +24,7 @@ struct recovery {
 	struct sys *sys;
 	struct wal_error *err;
 	int dir_fd;
+	bool listed;
 
 	/* what the directory holds */
 	struct id_array files;

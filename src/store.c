@@ -13,7 +13,7 @@
 #include "store_impl.h"
 
 enum {
-	WORKERS_MAX = 4,
+	WORKERS_MAX = 16, /* what mostly waits for the disk, which does many syncs at once in little more than the time of a few */
 	STREAMS_PER_THREAD = 32, /* a thread more for fewer costs more than it brings */
 	THREADS_MAX = 8,	 /* that open or close streams: most of the time they wait for the disk */
 	BUCKETS_MIN = 64,
@@ -358,9 +358,10 @@ int wal_store_close(struct wal_store *store)
 	/* Ends what was submitted and not yet called back. */
 	workers_free(store->engine.workers);
 	store->engine.workers = NULL;
-	int result = finish_all(store);
+	int result = finish_all(store), closed = ckptlog_close(store->checkpoints);
+	store->checkpoints = NULL;
 	store_free(store);
-	return result;
+	return result < 0 ? result : closed;
 }
 
 /* ---- The whole ---- */

@@ -53,7 +53,9 @@ static int list_files(struct recovery *rec)
 {
 	rec->files.count = rec->metas.count = rec->record_count = 0;
 	rec->head_listed = false;
-	int result = sys_list(rec->sys, rec->dir_fd, visit_file, rec);
+	int result = (rec->listed ? sys_list : sys_list_once)(rec->sys, rec->dir_fd, visit_file, rec);
+
+	rec->listed = true;
 
 	if (result < 0)
 		return error_set(rec->err, result, rec->st->name, "stream '%s': cannot list its directory: %s", rec->st->name,

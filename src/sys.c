@@ -287,18 +287,26 @@ static int visit_buffer(const uint8_t *buf, size_t size, int (*visit)(void *, co
 	return 0;
 }
 
-int sys_list(struct sys *sys, int dirfd, int (*visit)(void *arg, const char *name, unsigned char type), void *arg)
+int sys_list_once(struct sys *sys, int dirfd, int (*visit)(void *arg, const char *name, unsigned char type), void *arg)
 {
 	_Alignas(struct dirent64) uint8_t buf[32 * 1024];
 	ssize_t n;
 	int r = 0;
+
+	while (r == 0 && (n = sys->getdents(sys, dirfd, buf, sizeof(buf))) != 0)
+		r = n < 0 ? (int)n : visit_buffer(buf, (size_t)n, visit, arg);
+	return r;
+}
+
+int sys_list(struct sys *sys, int dirfd, int (*visit)(void *arg, const char *name, unsigned char type), void *arg)
+{
+	int r;
 	/* A descriptor of its own: the position of `dirfd` belongs to all its users and may be at the end. */
 	int fd = sys->openat(sys, dirfd, ".", O_RDONLY | O_DIRECTORY, 0);
 
 	if (fd < 0)
 		return fd;
-	while (r == 0 && (n = sys->getdents(sys, fd, buf, sizeof(buf))) != 0)
-		r = n < 0 ? (int)n : visit_buffer(buf, (size_t)n, visit, arg);
+	r = sys_list_once(sys, fd, visit, arg);
 	sys_close(sys, &fd);
 	return r;
 }
@@ -306,15 +314,21 @@ int sys_list(struct sys *sys, int dirfd, int (*visit)(void *arg, const char *nam
 int sys_open_regular(struct sys *sys, int dirfd, const char *name, int flags, mode_t mode)
 {
 	struct stat st;
+
+	return sys_open_regular_stat(sys, dirfd, name, flags, mode, &st);
+}
+
+int sys_open_regular_stat(struct sys *sys, int dirfd, const char *name, int flags, mode_t mode, struct stat *ret)
+{
 	/* O_NONBLOCK: the open of a FIFO must not wait for its other end. */
 	int fd = sys->openat(sys, dirfd, name, flags | O_NOFOLLOW | O_NONBLOCK, mode);
 	int r;
 
 	if (fd < 0)
 		return fd == -ENXIO ? -EINVAL : fd;
-	r = sys->fstat(sys, fd, &st);
-	if (r == 0 && !S_ISREG(st.st_mode))
-		r = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	r = sys->fstat(sys, fd, ret);
+	if (r == 0 && !S_ISREG(ret->st_mode))
+		r = S_ISDIR(ret->st_mode) ? -EISDIR : -EINVAL;
 	if (r < 0) {
 		sys_close(sys, &fd);
 		return r;

@@ -55,6 +55,9 @@ int sys_pwrite_full(struct sys *sys, int fd, const void *data, size_t size, uint
 /* Calls `visit` with each name in the directory but "." and "..", and its d_type (DT_UNKNOWN is possible); a non-zero result ends it and is returned. */
 int sys_list(struct sys *sys, int dirfd, int (*visit)(void *arg, const char *name, unsigned char type), void *arg);
 
+/* The same through a descriptor that nobody has listed the directory by yet: once, for a system call or two less. */
+int sys_list_once(struct sys *sys, int dirfd, int (*visit)(void *arg, const char *name, unsigned char type), void *arg);
+
 /*
  * The whole of a small regular file: up to `size_max` bytes into `data`, *ret_size of them. -ENOENT; -EFBIG if it is larger; -EISDIR, -ELOOP or -EINVAL if it is not a
  * regular file.
@@ -69,6 +72,9 @@ int sys_replace_file(struct sys *sys, int dirfd, const char *name, mode_t mode, 
 
 /* Opens a regular file with O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK and `flags`; -EINVAL (-ELOOP, -EISDIR) if it is anything else. */
 int sys_open_regular(struct sys *sys, int dirfd, const char *name, int flags, mode_t mode);
+
+/* The same, and what fstat(2) says of it. */
+int sys_open_regular_stat(struct sys *sys, int dirfd, const char *name, int flags, mode_t mode, struct stat *ret);
 
 /* st_mtim in nanoseconds of Unix time, held between 0 and half of what fits: a file's time can be set to anything. */
 int64_t sys_mtime_ns(const struct stat *st);

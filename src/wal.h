@@ -660,7 +660,7 @@ struct wal_checkpoint {
 
 /*
  * Makes a checkpoint over all streams. First the cut is taken (no writer waits for that), then everything below it made durable whatever the sync mode, then the checkpoint
- * recorded, then named as the latest: it is there only if all of that is durable. With an id that is in use the checkpoint moves here, or with WAL_EXCL in
+ * recorded: it is there only if all of that is durable. With an id that is in use the checkpoint moves here, or with WAL_EXCL in
  * `flags`: -EEXIST. Several may be under way at once.
  *	-EINVAL	 no id, or it is too long    -EROFS  read-only store	-EIO  something below the cut could not be made durable: the detail names the stream
  *	-ENOSPC … the checkpoint is not there, one that had the id still is
@@ -675,8 +675,8 @@ int wal_checkpoint_create(struct wal_store *store, const void *id, size_t id_siz
 int wal_checkpoint_load(struct wal_store *store, const void *id, size_t id_size, struct wal_checkpoint **ret_checkpoint);
 
 /*
- * The one that was made last: the one that HEAD names, or if HEAD is missing, torn or names none that is there, the one with the latest time. As
- * wal_checkpoint_load(); WAL_NOT_FOUND if there is none.
+ * The one that was made last. Of a store that another program left: the one that its HEAD names; where HEAD is missing (as it is as long as this library has the store open and makes checkpoints),
+ * torn or names none that is there, the one with the latest time. As wal_checkpoint_load(); WAL_NOT_FOUND if there is none.
  */
 int wal_checkpoint_latest(struct wal_store *store, struct wal_checkpoint **ret_checkpoint);
 
@@ -737,7 +737,7 @@ int wal_stream_skip(struct wal_stream *stream, uint64_t next_id);
 
 /*
  * Records a checkpoint with the time and the cuts it has (in any order; of a sharded store: one for each shard). Everything below the cuts is made durable first. One that has the id is replaced, or with WAL_EXCL in `flags`: -EEXIST.
- * HEAD names it if no other is newer. -EINVAL: no id, a stream twice, none of that name, a cut beyond its next id, shards missing, another checkpoint of the same time; `err` says which. Otherwise as wal_checkpoint_create().
+ * It is the latest if no other is newer. -EINVAL: no id, a stream twice, none of that name, a cut beyond its next id, shards missing, another checkpoint of the same time; `err` says which. Otherwise as wal_checkpoint_create().
  */
 int wal_checkpoint_restore(struct wal_store *store, const struct wal_checkpoint *checkpoint, unsigned flags, struct wal_error *err);
 

@@ -3,7 +3,7 @@
 """Checks that includes only go down the layers: check_layers.py SOURCE_ROOT
 
 A file in src/ may include its own header and headers of lower ranks. src/journal/, fs/, src/walctl/ and examples/ may include the headers beside them, and of
-src/ only wal.h; all but src/journal/ and fs/ may include wal_journal.h too, which is as public. A file that the table does not know is a fault, and so is an entry of the table without a file.
+src/ only wal.h; all but src/journal/ and fs/ may include wal_journal.h too, which is as public; src/walctl/import/ also the headers of src/walctl/, which include none of its. A file that the table does not know is a fault, and so is an entry of the table without a file.
 """
 import pathlib
 import re
@@ -62,10 +62,10 @@ def check_engine(root, layers):
     return faults
 
 
-def check_user(root, folder, public=("wal.h",)):
-    """A folder that sees the engine only through public headers."""
+def check_user(root, folder, public=("wal.h",), under=None):
+    """A folder that sees the engine only through public headers, and those of the folder it is in if that is given."""
     paths = sources(root / folder)
-    allowed = {path.name for path in paths if path.suffix == ".h"} | set(public)
+    allowed = {path.name for path in paths + (sources(root / under) if under else []) if path.suffix == ".h"} | set(public)
     engine = {path.name for path in sources(root / "src") if path.suffix == ".h"}
     faults = []
     for path in paths:
@@ -83,6 +83,7 @@ def check(root, layers):
         faults += check_user(root, folder)
     for folder in ("src/walctl", "examples"):
         faults += check_user(root, folder, public=("wal.h", "wal_journal.h"))
+    faults += check_user(root, "src/walctl/import", public=("wal.h", "wal_journal.h"), under="src/walctl")
     return faults
 
 
@@ -101,10 +102,12 @@ def check_the_check():
         "src/journal/wal_journal.h": '#include "wal.h"\n',
         "src/journal/record.c": '#include "wal_journal.h"\n#include "../low.h"\n#include "mid.h"\n',
         "src/walctl/cat.c": '#include "wal_journal.h"\n#include "le.h"\n',
+        "src/walctl/text.h": '#include "source.h"\n',
+        "src/walctl/import/source.h": '#include "text.h"\n#include "mid.h"\n',
     }
     expected = ["low.c: rank 0", "twin.c: rank 1", "twin.c: includes <low.h>", 'twin.c: includes "nowhere.h"', "new.c: not in", "'gone' has no file",
                 'main.c: includes "low.h"', "ops.h: includes <low.h>", 'dir.c: includes "wal_journal.h"', 'record.c: includes "../low.h"', 'record.c: includes "mid.h"',
-                'cat.c: includes "le.h"']
+                'cat.c: includes "le.h"', 'text.h: includes "source.h"', 'import/source.h: includes "mid.h"']
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         for name, text in files.items():

@@ -71,6 +71,7 @@ missing_packages() {
 	pkg-config --exists 'liblz4 >= 1.9' 2>/dev/null || echo liblz4-dev
 	pkg-config --exists 'zlib >= 1.2.12' 2>/dev/null || echo zlib1g-dev
 	pkg-config --exists 'libdeflate >= 1.9' 2>/dev/null || echo libdeflate-dev
+	pkg-config --exists 'libarchive >= 3.6' 2>/dev/null || echo libarchive-dev
 	pkg-config --exists 'cmocka >= 1.1.5' 2>/dev/null || echo libcmocka-dev
 	if [ "$quick" -eq 0 ] && ! clang_has_tsan; then
 		# what it depends on is a package with a version in its name

@@ -252,8 +252,8 @@ static void head_that_is_no_good(void **state)
 	(void)state;
 	place_make(&p);
 	assert_int_equal(unlinkat(p.store.fd, "HEAD", 0), 0);
-	expect_findings(&p, "cache HEAD 0+0: no such file\n");
-	repair_and_expect(&p, "cache HEAD 0+0: no such file\n", "", "one two three ", "three");
+	expect_findings(&p, "note HEAD 0+0: no such file\n");
+	repair_and_expect(&p, "note HEAD 0+0: no such file\n", "", "one two three ", "three");
 	dir_write(&p.store, "HEAD", "\x05\x00thre", 6);
 	repair_and_expect(&p, "cache HEAD 0+0: none that is whole\n", "", "one two three ", "three");
 	dir_write_head(&p.store, "four");

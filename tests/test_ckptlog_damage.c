@@ -624,8 +624,9 @@ static void head_alone(void **state)
 	ckpt_expect_latest(cl, NULL);
 	dir_expect_head(&dir, "gone");
 	ckpt_add(cl, "one", 1);
+	dir_expect_head(&dir, NULL);
+	assert_int_equal(ckptlog_close(cl), 0);
 	dir_expect_head(&dir, "one");
-	ckptlog_free(cl);
 	tmpdir_remove(&dir);
 }
 
@@ -740,8 +741,8 @@ static void rot_of_another_record(void **state)
 				free(cp);
 			assert_int_equal(ckptlog_count(cl), 2 - one_goes);
 			ckpt_expect_latest(cl, rot_large ? "three" : "large");
+			assert_int_equal(ckptlog_close(cl), 0);
 			dir_expect_head(&dir, rot_large ? "three" : "large");
-			ckptlog_free(cl);
 			cl = ckpt_open_with(&quick, &dir, false, NULL);
 		}
 		assert_false(dir_has(&dir, CKPT_LOG ".damaged.1"));

@@ -79,6 +79,10 @@ completes walctl help checkpoint sh -- show
 completes walctl --v -- --version
 completes walctl append --ba -- --batch
 completes walctl append --l -- --lines
+completes walctl import --from = o -- oxirs
+completes walctl import --from = files f -- file
+completes walctl import --from = files file s -- store
+completes walctl import --from = files file store i -- invoices
 completes walctl checkpoint compact --k -- --keep=
 completes walctl stat --sy -- --sync=
 completes walctl stat --sync = -- strict batch async

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ enum {
 	CHECKPOINTERS = 2,
 	CHECKPOINTS = UNDER_TSAN ? 12 : 30, /* of each */
 	OPS_MAX = UNDER_TSAN ? 400 : 2000,  /* of each writer */
+	TICKETS_BETWEEN = 60,
 	BATCH_MAX = 5,
 	CHAIN = 4,	 /* appends that are submitted one after the other without waiting */
 	SPREAD = 3,	 /* shards that one call appends to */
@@ -96,6 +98,7 @@ struct shared {
 	char keys[STREAMS][16]; /* one of each shard */
 	atomic_uint_fast64_t clock;
 	atomic_uint working; /* checkpointers that are not at their end */
+	atomic_uint writing; /* writers that are not */
 	struct writer writers[WRITERS];
 	struct checkpointer checkpointers[CHECKPOINTERS];
 	struct keeper keeper;
@@ -306,6 +309,7 @@ static void *run_writer(void *arg)
 		if (random_below(&w->random, 2) == 0)
 			usleep((useconds_t)random_below(&w->random, PAUSE_US_MAX));
 	}
+	atomic_fetch_sub(&w->shared->writing, 1);
 	return NULL;
 }
 
@@ -345,6 +349,9 @@ static void *run_checkpointer(void *arg)
 			note_cut(shared, cp, c);
 			free(c);
 		}
+		/* A checkpoint may take less time than an append. */
+		while (atomic_load(&shared->clock) < cp->after + TICKETS_BETWEEN && atomic_load(&shared->writing) > 0)
+			sched_yield();
 	}
 	atomic_fetch_sub(&shared->working, 1);
 	return NULL;
@@ -612,6 +619,7 @@ static void run_threads(struct shared *shared, uint64_t seed)
 	struct keeper *k = &shared->keeper;
 
 	atomic_store(&shared->working, CHECKPOINTERS);
+	atomic_store(&shared->writing, WRITERS);
 	for (unsigned w = 0; w < WRITERS; w++) {
 		shared->writers[w].shared = shared;
 		shared->writers[w].no = w;

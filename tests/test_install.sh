@@ -118,6 +118,10 @@ a_program_builds() {
 	cc -Werror "$prefix/share/doc/walfs/examples/append_read.c" -o "$dir/append_read" \
 		$(PKG_CONFIG_PATH=$pc pkg-config --define-variable=prefix="$prefix" --cflags --libs --static libwal)
 	"$dir/append_read" "$dir/store2" | grep -qx 'appended 0'
+	# shellcheck disable=SC2046
+	cc -Werror "$prefix/share/doc/walfs/examples/vector_store.c" -o "$dir/vector_store" \
+		$(PKG_CONFIG_PATH=$pc pkg-config --define-variable=prefix="$prefix" --cflags --libs --static libwal)
+	"$dir/vector_store" "$dir/vectors" | grep -q 'opened again'
 }
 
 # man complains of what it does not know.

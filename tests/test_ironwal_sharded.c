@@ -298,7 +298,7 @@ static void its_log_is_continued(void **state)
 	ckptfile_add_from(&file, 1, store, "snapshot/4", 10);
 	for (int round = 0; round < 2; round++) {
 		ckptfile_expect(&file, p.path);
-		ckptfile_expect_head(p.path, "snapshot/4", 10);
+		ckptfile_expect_head(p.path, round == 0 ? NULL : "snapshot/4", 10); /* only closing makes it */
 		assert_int_equal(wal_checkpoint_count(store), 4);
 		assert_int_equal(wal_checkpoint_latest(store, &c), 0);
 		assert_memory_equal(c->id, "snapshot/4", 10);

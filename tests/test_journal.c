@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Journals: appending, transactions, checkpoints and retention, and what a replay gives. */
+/* Journals: appending, alone and in transactions, from one thread and from many. */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
-#include "damage.h"
 #include "journals.h"
 #include "test.h"
 #include "threads.h"
-
-enum { SMALL_SEGMENTS = 8 };
-
-static const struct wal_options small_segments = { .segment_entries = SMALL_SEGMENTS };
 
 /* ---- Appending ---- */
 
@@ -213,458 +208,6 @@ static void what_is_called_off_leaves_nothing(void **state)
 	journal_teardown(&t);
 }
 
-/* As another program writes them: begin, records and commit are entries between others. */
-static void transactions_of_others(void **state)
-{
-	struct given given = { 0 };
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	put(&t, marker_of(WAL_RECORD_BEGIN, 7, 1));
-	put(&t, insert_of("a", 1));
-	put(&t, marker_of(WAL_RECORD_COMMIT, 7, 1));
-	put(&t, insert_of("b", 1));
-	put(&t, marker_of(WAL_RECORD_BEGIN, 8, 1));
-	put(&t, insert_of("never-aborted", 1));
-	put(&t, marker_of(WAL_RECORD_BEGIN, 9, 1));
-	put(&t, insert_of("c", 1));
-	put(&t, marker_of(WAL_RECORD_COMMIT, 9, 1));
-	put(&t, insert_of("never-too", 1));
-	put(&t, marker_of(WAL_RECORD_ABORT, 8, 1));
-	put(&t, insert_of("d", 1));
-	put(&t, marker_of(WAL_RECORD_BEGIN, UINT64_MAX, 1));
-	put(&t, insert_of("never-unfinished", 1));
-	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), 0);
-	assert_string_equal(given.records, "a b c d");
-	assert_int_equal(given.result.committed, 2);
-	assert_int_equal(given.result.dropped, 2);
-	assert_int_equal(given.result.dropped_records, 3);
-	journal_teardown(&t);
-}
-
-/* An inner transaction that ends after the outer one: a record belongs to the one that was begun last and is not ended. */
-static void transactions_that_overlap(void **state)
-{
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
-	put(&t, insert_of("a", 1));
-	put(&t, marker_of(WAL_RECORD_BEGIN, 2, 1));
-	put(&t, insert_of("b", 1));
-	put(&t, marker_of(WAL_RECORD_COMMIT, 1, 1));
-	put(&t, insert_of("c", 1));
-	expect_replay(&t, "a");
-	put(&t, marker_of(WAL_RECORD_COMMIT, 2, 1));
-	expect_replay(&t, "a b c");
-	journal_teardown(&t);
-}
-
-static void the_same_number_again_ends_the_first(void **state)
-{
-	struct given given = { 0 };
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
-	put(&t, insert_of("never", 1));
-	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
-	put(&t, insert_of("a", 1));
-	put(&t, marker_of(WAL_RECORD_COMMIT, 1, 1));
-	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), 0);
-	assert_string_equal(given.records, "a");
-	assert_int_equal(given.result.dropped, 1);
-	journal_teardown(&t);
-}
-
-/* Without that, whatever is appended from now on would count as part of it, and never be applied. */
-static void opening_ends_what_others_left_open(void **state)
-{
-	struct wal_journal_stat stat;
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
-	put(&t, marker_of(WAL_RECORD_BEGIN, 2, 1));
-	put(&t, insert_of("never", 1));
-	journal_reopen(&t);
-	wal_journal_stat(t.journal, &stat);
-	assert_int_equal(stat.aborted_open, 2);
-	add(&t, "a");
-	expect_replay(&t, "a");
-	journal_reopen(&t);
-	wal_journal_stat(t.journal, &stat);
-	assert_int_equal(stat.aborted_open, 0);
-	expect_replay(&t, "a");
-	journal_teardown(&t);
-}
-
-static void more_open_transactions_than_are_kept(void **state)
-{
-	struct given given = { 0 };
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, &(struct wal_options){ .sync = WAL_SYNC_ASYNC }, NULL);
-	for (uint64_t i = 0; i < 3000; i++)
-		put(&t, marker_of(WAL_RECORD_BEGIN, i, 1));
-	put(&t, insert_of("a", 1));
-	put(&t, marker_of(WAL_RECORD_COMMIT, 2999, 1));
-	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), 0);
-	assert_string_equal(given.records, "a");
-	assert_int_equal(given.result.dropped, 2999);
-	journal_teardown(&t);
-}
-
-/* ---- Checkpoints ---- */
-
-static void a_checkpoint_hides_what_it_covers(void **state)
-{
-	struct journal_test t;
-	uint64_t b;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	add(&t, "a");
-	b = add(&t, "b");
-	add(&t, "c"); /* appended before the checkpoint, and not covered by it */
-	assert_int_equal(wal_journal_checkpoint(t.journal, b, NULL), 0);
-	add(&t, "d");
-	expect_replay(&t, "c d");
-	journal_reopen(&t);
-	assert_int_equal(wal_journal_last_checkpoint_sequence(t.journal), b);
-	expect_replay(&t, "c d");
-	journal_teardown(&t);
-}
-
-static void checkpoints_go_forward(void **state)
-{
-	struct wal_error err;
-	struct journal_test t;
-	uint64_t a, b, next;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	a = add(&t, "a");
-	b = add(&t, "b");
-	assert_int_equal(wal_journal_checkpoint(t.journal, b, &err), 0);
-	next = wal_journal_current_sequence(t.journal);
-	assert_int_equal(wal_journal_checkpoint(t.journal, b, &err), 0); /* nothing to record */
-	assert_int_equal(wal_journal_current_sequence(t.journal), next);
-	assert_int_equal(wal_journal_checkpoint(t.journal, a, &err), -EINVAL);
-	assert_string_equal(err.message, "journal 'j': a checkpoint: expected a number not below that of the last checkpoint, 2, found 1");
-	assert_int_equal(wal_journal_checkpoint(t.journal, next, &err), -EINVAL);
-	assert_string_equal(err.message, "journal 'j': a checkpoint: expected a number below the next one, 4, found 4");
-	journal_teardown(&t);
-}
-
-/* A checkpoint in the midst of another program's transaction: what is left of it still comes, or does not, as it ends. */
-static void a_checkpoint_inside_a_transaction(void **state)
-{
-	static const enum wal_record_type ends[] = { WAL_RECORD_COMMIT, WAL_RECORD_ABORT };
-	static const char *const expected[] = { "b c", "c" };
-
-	(void)state;
-	for (size_t i = 0; i < TEST_COUNT(ends); i++) {
-		struct journal_test t;
-		uint64_t a;
-
-		journal_setup(&t, NULL, NULL);
-		put(&t, marker_of(WAL_RECORD_BEGIN, 3, 1));
-		a = put(&t, insert_of("a", 1));
-		assert_int_equal(wal_journal_checkpoint(t.journal, a, NULL), 0);
-		put(&t, insert_of("b", 1));
-		put(&t, marker_of(ends[i], 3, 1));
-		put(&t, insert_of("c", 1));
-		expect_replay(&t, expected[i]);
-		journal_teardown(&t);
-	}
-}
-
-struct application {
-	unsigned asked;
-	uint64_t lag; /* how many it has not made durable */
-	uint64_t appended;
-	int result;
-};
-
-static int make_durable(void *arg, uint64_t appended, uint64_t *ret_applied)
-{
-	struct application *app = arg;
-
-	app->asked++;
-	app->appended = appended;
-	if (app->result)
-		return app->result;
-	*ret_applied = appended - app->lag;
-	return 0;
-}
-
-static void automatic_checkpoints(void **state)
-{
-	struct application app = { .lag = 3 };
-	struct wal_journal_options opts = { .checkpoint_interval = 10, .checkpoint = make_durable, .arg = &app };
-	struct wal_journal_stat stat;
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, NULL, &opts);
-	for (unsigned i = 0; i < 100; i++)
-		add(&t, "x");
-	assert_true(app.asked >= 8 && app.asked <= 10);
-	assert_int_equal(wal_journal_last_checkpoint_sequence(t.journal), app.appended - 3);
-	wal_journal_stat(t.journal, &stat);
-	assert_int_equal(stat.checkpoints, app.asked);
-	journal_reopen(&t);
-	assert_int_equal(wal_journal_last_checkpoint_sequence(t.journal), app.appended - 3);
-	journal_teardown(&t);
-}
-
-static void an_application_that_can_not_is_asked_again_later(void **state)
-{
-	struct application app = { .result = -ENOSPC };
-	struct wal_journal_options opts = { .checkpoint_interval = 10, .checkpoint = make_durable, .arg = &app };
-	struct wal_journal_stat stat;
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, NULL, &opts);
-	for (unsigned i = 0; i < 35; i++)
-		add(&t, "x");
-	assert_int_equal(app.asked, 3);
-	wal_journal_stat(t.journal, &stat);
-	assert_int_equal(stat.checkpoint_failures, 3);
-	assert_int_equal(stat.checkpoint_result, -ENOSPC);
-	assert_int_equal(wal_journal_last_checkpoint_sequence(t.journal), 0);
-	app.result = 0;
-	for (unsigned i = 0; i < 10; i++)
-		add(&t, "x");
-	assert_int_equal(app.asked, 4);
-	wal_journal_stat(t.journal, &stat);
-	assert_int_equal(stat.checkpoint_result, 0);
-	assert_int_equal(wal_journal_last_checkpoint_sequence(t.journal), app.appended);
-	journal_teardown(&t);
-}
-
-static size_t segments_of(struct journal_test *t)
-{
-	uint64_t *ids;
-	size_t count;
-
-	assert_int_equal(wal_stream_segments(wal_journal_stream(t->journal), &ids, &count), 0);
-	free(ids);
-	return count;
-}
-
-static void retention_keeps_so_many_segments(void **state)
-{
-	struct wal_journal_options opts = { .retain_segments = 3 };
-	struct wal_journal_stat stat;
-	struct journal_test t;
-	uint64_t last = 0;
-
-	(void)state;
-	journal_setup(&t, &small_segments, &opts);
-	for (unsigned i = 0; i < 10 * SMALL_SEGMENTS; i++)
-		last = add(&t, "x");
-	assert_true(segments_of(&t) > 9);
-	assert_int_equal(wal_journal_checkpoint(t.journal, last, NULL), 0);
-	assert_int_equal(segments_of(&t), 3);
-	wal_journal_stat(t.journal, &stat);
-	assert_true(stat.pruned_segments >= 7);
-	add(&t, "a");
-	expect_replay(&t, "a");
-	journal_reopen(&t);
-	expect_replay(&t, "a");
-	journal_teardown(&t);
-}
-
-/* ---- Replaying ---- */
-
-/* Times of append are those of the clock, and one nanosecond apart at least. */
-static int64_t time_of(struct journal_test *t, uint64_t id)
-{
-	struct wal_entry_info info;
-
-	assert_int_equal(wal_stream_lookup(wal_journal_stream(t->journal), id, &info), 0);
-	return info.time_ns;
-}
-
-static void up_to_a_time(void **state)
-{
-	struct given given = { 0 };
-	struct journal_test t;
-	uint64_t a, b, d;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	a = put(&t, insert_of("a", 100));
-	b = put(&t, insert_of("b", 110));
-	put(&t, marker_of(WAL_RECORD_CHECKPOINT, a, 115));
-	put(&t, insert_of("c", 120));
-	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 121));
-	d = put(&t, insert_of("d", 122));
-	put(&t, marker_of(WAL_RECORD_COMMIT, 1, 125));
-	put(&t, marker_of(WAL_RECORD_CHECKPOINT, d, 130));
-	put(&t, insert_of("e", 112)); /* later in the journal than its time says */
-	journal_reopen(&t);
-
-	/* by the records' own times; the checkpoint made after the time does not count */
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_time = 112 }, &given), 0);
-	assert_string_equal(given.records, "a b e");
-	assert_int_equal(given.result.after, 0);
-	assert_int_equal(given.result.too_late, 2);
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_time = 124 }, &given), 0);
-	assert_string_equal(given.records, "b c e");
-	assert_int_equal(given.result.after, a);
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_time = 125 }, &given), 0);
-	assert_string_equal(given.records, "b c d e");
-
-	/* by number and by time of append: what is behind is not there */
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_sequence = b }, &given), 0);
-	assert_string_equal(given.records, "a b");
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_sequence = d }, &given), 0);
-	assert_string_equal(given.records, "b c");
-	assert_int_equal(given.result.dropped, 1); /* its commit is not there yet */
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_ns = time_of(&t, d + 1) }, &given), 0);
-	assert_string_equal(given.records, "b c d");
-	assert_int_equal(given.result.after, a);
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_ns = time_of(&t, b) }, &given), 0);
-	assert_string_equal(given.records, "a b");
-	assert_int_equal(given.result.next, b + 1);
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .until_ns = 1 }, &given), 0);
-	assert_string_equal(given.records, "");
-
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .from_start = true }, &given), 0);
-	assert_string_equal(given.records, "a b c d e");
-	expect_replay(&t, "e");
-	journal_teardown(&t);
-}
-
-static void the_callback_may_end_it(void **state)
-{
-	struct given given = { .give_up = -ENOMEDIUM };
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	add(&t, "a");
-	add(&t, "b");
-	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), -ENOMEDIUM);
-	assert_string_equal(given.records, "a");
-	assert_int_equal(given.result.records, 1);
-	given.give_up = 5;
-	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), 5);
-	journal_teardown(&t);
-}
-
-static void what_is_no_record_is_told(void **state)
-{
-	struct given given = { 0 };
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	add(&t, "a");
-	put_bytes(&t, "no record", 9);
-	put_bytes(&t, "", 0);
-	add(&t, "b");
-	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), -EBADMSG);
-	assert_string_equal(given.records, "a");
-	assert_string_equal(given.err.message, "journal 'j': entry 2, byte 0: expected a type of record from 0 to 7, or 250, found 110");
-	expect_skipping(&t, "a b", "undecodable 2, undecodable 3");
-	journal_teardown(&t);
-}
-
-static void damage_is_told(void **state)
-{
-	struct given given = { 0 };
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, &small_segments, NULL);
-	for (unsigned i = 1; i < SMALL_SEGMENTS; i++)
-		add(&t, i == 3 ? "damaged-one" : "x");
-	add(&t, "y");
-	add(&t, "z");
-	journal_close(&t);
-	damage_payload(&t, 0, "damaged-one");
-	journal_open(&t);
-	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), -EBADMSG);
-	assert_string_equal(given.records, "x x");
-	expect_skipping(&t, "x x x x x x y z", "damaged 3");
-	journal_teardown(&t);
-}
-
-static void what_was_pruned_without_a_checkpoint_is_told(void **state)
-{
-	struct given given = { 0 };
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, &small_segments, NULL);
-	for (unsigned i = 0; i < SMALL_SEGMENTS; i++)
-		add(&t, "x");
-	add(&t, "y");
-	assert_int_equal(wal_stream_prune(wal_journal_stream(t.journal), SMALL_SEGMENTS, NULL), 0);
-	assert_int_equal(replay_with(&t, (struct wal_replay){ 0 }, &given), -EBADMSG);
-	expect_skipping(&t, "x y", "pruned 0+8");
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .from_start = true }, &given), 0);
-	assert_string_equal(given.records, "x y");
-	assert_int_equal(wal_stream_rotate(wal_journal_stream(t.journal)), 0);
-	assert_int_equal(wal_stream_prune(wal_journal_stream(t.journal), 100, NULL), 0);
-	expect_skipping(&t, "", "pruned 0+10");
-	journal_teardown(&t);
-}
-
-/* A transaction is dropped as a whole when something of it is missing, and what follows it is not. */
-static void a_broken_transaction_is_dropped(void **state)
-{
-	struct given given = { 0 };
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
-	put(&t, insert_of("never", 1));
-	put_bytes(&t, "?", 1);
-	put(&t, insert_of("never", 1));
-	put(&t, marker_of(WAL_RECORD_COMMIT, 1, 1));
-	put(&t, insert_of("a", 1));
-	put(&t, marker_of(WAL_RECORD_BEGIN, 2, 1));
-	put(&t, insert_of("never", 1));
-	put_bytes(&t, "?", 1); /* perhaps its commit: none follows */
-	put(&t, insert_of("b", 1));
-	expect_skipping(&t, "a b", "undecodable 3, incomplete 1, undecodable 9, incomplete 7");
-	assert_int_equal(replay_with(&t, (struct wal_replay){ .policy = WAL_REPLAY_SKIP }, &given), 0);
-	assert_int_equal(given.result.dropped, 2);
-	assert_int_equal(given.result.dropped_records, 3);
-	assert_int_equal(given.result.problems, 4);
-	journal_teardown(&t);
-}
-
-static void markers_that_can_not_be_are_told(void **state)
-{
-	struct journal_test t;
-
-	(void)state;
-	journal_setup(&t, NULL, NULL);
-	put(&t, insert_of("a", 1));
-	put(&t, marker_of(WAL_RECORD_CHECKPOINT, 100, 1)); /* of what comes after it */
-	put(&t, marker_of(WAL_RECORD_BEGIN, 1, 1));
-	put(&t, marker_of(WAL_RECORD_COMMIT, 1, 1));
-	put(&t, marker_of(WAL_RECORD_ABORT, 5, 1));
-	put(&t, insert_of("b", 1));
-	expect_skipping(&t, "a b", "misplaced 2, misplaced 5");
-	journal_reopen(&t);
-	assert_int_equal(wal_journal_last_checkpoint_sequence(t.journal), 0);
-	journal_teardown(&t);
-}
-
 /* ---- Threads ---- */
 
 enum { THREADS = 6, THREAD_APPENDS = UNDER_TSAN ? 60 : 200 };
@@ -741,7 +284,8 @@ static int slow_checkpoint(void *arg, uint64_t appended, uint64_t *ret_applied)
 	return 0;
 }
 
-static void many_threads_append(void **state)
+/* Of oxirs-vec, as test_journal_weaknesses.c has the others: there 11 of 16,000 numbers came out of order. */
+static void weakness_11_numbers_are_in_order_under_threads(void **state)
 {
 	struct appender *appenders = calloc(THREADS, sizeof(*appenders));
 	struct order order = { .appenders = appenders };
@@ -770,6 +314,83 @@ static void many_threads_append(void **state)
 	free(appenders);
 }
 
+/* ---- Replaying meanwhile ---- */
+
+struct replaying {
+	struct journal_test *t;
+	pthread_t thread;
+	atomic_bool *done;
+	uint64_t last;
+	uint64_t replays, records;
+};
+
+static int check_ascending(void *arg, uint64_t sequence, const struct wal_record *record)
+{
+	struct replaying *r = arg;
+
+	THREAD_CHECK(sequence > r->last && record->type == WAL_RECORD_INSERT);
+	r->last = sequence;
+	r->records++;
+	return 0;
+}
+
+/* Checkpoints let go of what it has not come to yet: only that may be missing. */
+static void check_pruned(void *arg, const struct wal_replay_problem *problem)
+{
+	(void)arg;
+	THREAD_CHECK(problem->kind == WAL_REPLAY_PRUNED || problem->kind == WAL_REPLAY_INCOMPLETE || problem->kind == WAL_REPLAY_MISPLACED);
+}
+
+static void *replay_often(void *arg)
+{
+	struct replaying *r = arg;
+	struct wal_replay replay = { .record = check_ascending, .problem = check_pruned, .arg = r, .policy = WAL_REPLAY_SKIP };
+
+	for (bool last = false; !last;) {
+		last = atomic_load(r->done);
+		r->last = 0;
+		THREAD_CHECK_OK(wal_journal_replay(r->t->journal, &replay, NULL, NULL));
+		r->replays++;
+	}
+	return NULL;
+}
+
+static void threads_append_while_others_replay(void **state)
+{
+	struct appender *appenders = calloc(THREADS, sizeof(*appenders));
+	struct replaying replaying[2];
+	atomic_uint inside = 0;
+	atomic_bool done = false;
+	struct wal_journal_options opts = { .checkpoint_interval = 100, .checkpoint = slow_checkpoint, .arg = &inside, .retain_segments = 1 };
+	struct wal_journal_stat stat;
+	struct journal_test t;
+
+	(void)state;
+	assert_non_null(appenders);
+	journal_setup(&t, &(struct wal_options){ .sync = WAL_SYNC_BATCH, .segment_entries = 64 }, &opts);
+	for (unsigned i = 0; i < TEST_COUNT(replaying); i++) {
+		replaying[i] = (struct replaying){ .t = &t, .done = &done };
+		assert_int_equal(pthread_create(&replaying[i].thread, NULL, replay_often, &replaying[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++) {
+		appenders[i] = (struct appender){ .t = &t, .no = i };
+		assert_int_equal(pthread_create(&appenders[i].thread, NULL, append_many, &appenders[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(appenders[i].thread, NULL), 0);
+	atomic_store(&done, true);
+	for (unsigned i = 0; i < TEST_COUNT(replaying); i++) {
+		assert_int_equal(pthread_join(replaying[i].thread, NULL), 0);
+		print_message("# %" PRIu64 " replays, %" PRIu64 " records\n", replaying[i].replays, replaying[i].records);
+		assert_true(replaying[i].records > 0);
+	}
+	wal_journal_stat(t.journal, &stat);
+	assert_true(stat.pruned_segments > 0);
+	assert_int_equal(stat.checkpoint_failures, 0);
+	journal_teardown(&t);
+	free(appenders);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -781,25 +402,8 @@ int main(void)
 		cmocka_unit_test(the_journal_of_a_shard),
 		cmocka_unit_test(a_transaction_is_one_frame_with_its_markers),
 		cmocka_unit_test(what_is_called_off_leaves_nothing),
-		cmocka_unit_test(transactions_of_others),
-		cmocka_unit_test(transactions_that_overlap),
-		cmocka_unit_test(the_same_number_again_ends_the_first),
-		cmocka_unit_test(opening_ends_what_others_left_open),
-		cmocka_unit_test(more_open_transactions_than_are_kept),
-		cmocka_unit_test(a_checkpoint_hides_what_it_covers),
-		cmocka_unit_test(checkpoints_go_forward),
-		cmocka_unit_test(a_checkpoint_inside_a_transaction),
-		cmocka_unit_test(automatic_checkpoints),
-		cmocka_unit_test(an_application_that_can_not_is_asked_again_later),
-		cmocka_unit_test(retention_keeps_so_many_segments),
-		cmocka_unit_test(up_to_a_time),
-		cmocka_unit_test(the_callback_may_end_it),
-		cmocka_unit_test(what_is_no_record_is_told),
-		cmocka_unit_test(damage_is_told),
-		cmocka_unit_test(what_was_pruned_without_a_checkpoint_is_told),
-		cmocka_unit_test(a_broken_transaction_is_dropped),
-		cmocka_unit_test(markers_that_can_not_be_are_told),
-		cmocka_unit_test(many_threads_append),
+		cmocka_unit_test(weakness_11_numbers_are_in_order_under_threads),
+		cmocka_unit_test(threads_append_while_others_replay),
 	};
 
 	return TEST_RUN(tests);

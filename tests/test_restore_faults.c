@@ -323,7 +323,7 @@ static void each_write_is_cut_short(void **state)
 
 /* ---- Power cuts ---- */
 
-enum { STATES = 12 };
+enum { STATES = 5 };
 
 static void look_after_power_cut(const struct scenario *s, struct memfs *disk, bool acknowledged, size_t at)
 {

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib/walctl_common.sh"
 
 vector_store=$3
-rounds=10
+rounds=6
 seconds_max=60
 
 # Prints how many changes were acknowledged before it was killed.

@@ -168,6 +168,49 @@ static void tasks_at_the_same_time(void **state)
 	workers_free(NULL);
 }
 
+/* ---- One piece of work in several threads ---- */
+
+struct calls {
+	atomic_uint made[TASKS];
+	size_t fails_from; /* this one and each third behind it */
+};
+
+static int note_call(void *arg, size_t index)
+{
+	struct calls *calls = arg;
+
+	atomic_fetch_add(&calls->made[index], 1);
+	sched_yield();
+	return index >= calls->fails_from && (index - calls->fails_from) % 3 == 0 ? -(int)index : 0;
+}
+
+static void each_index_once(void **state)
+{
+	(void)state;
+	for (unsigned threads = 0; threads <= 20; threads++) {
+		struct calls calls = { .fails_from = TASKS };
+
+		assert_int_equal(workers_for_each(threads, TASKS, note_call, &calls), 0);
+		for (unsigned i = 0; i < TASKS; i++)
+			assert_int_equal(calls.made[i], 1);
+		assert_int_equal(workers_for_each(threads, 0, note_call, &calls), 0);
+	}
+}
+
+static void the_first_that_fails(void **state)
+{
+	(void)state;
+	for (unsigned n = 0; n < 100; n++) {
+		struct calls calls = { .fails_from = 20 + n };
+
+		assert_int_equal(workers_for_each(n % 8, TASKS, note_call, &calls), -(int)(20 + n));
+		for (unsigned i = 0; i < TASKS; i++)
+			assert_true(calls.made[i] == 1 || (calls.made[i] == 0 && i > 20 + n));
+		if (n % 8 <= 1) /* one thread */
+			assert_int_equal(calls.made[21 + n], 0);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -175,6 +218,8 @@ int main(void)
 		cmocka_unit_test(ended_while_tasks_submit),
 		cmocka_unit_test(tasks_submitted_during_the_end),
 		cmocka_unit_test(tasks_at_the_same_time),
+		cmocka_unit_test(each_index_once),
+		cmocka_unit_test(the_first_that_fails),
 	};
 
 	alarm(120);

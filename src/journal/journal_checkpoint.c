@@ -2,8 +2,8 @@
 /*
  * Checkpoints: the record that says up to where the application's state is durable, then the segments that nobody needs any more.
  *
- * The record is durable, and with it everything before it, before the first segment is dropped: a crash in between leaves segments too many, never too few. What is dropped lies below
- * what the record covers, so the record itself is never among it.
+ * The record is durable, and with it everything before it, before the first segment is dropped: a crash in between leaves segments too many, never
+ * too few. What is dropped lies below what the record covers, so the record itself is never among it.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Finding markers without reading the journal: they are short, and what size an entry has is known without its bytes. Entries that are damaged, or no records, are passed over: a replay
- * tells of them.
+ * Finding markers, without reading what is large. Entries that are damaged, or no records, are passed over: a replay tells of them.
  */
 #ifndef WAL_JOURNAL_MARKERS_H
 #define WAL_JOURNAL_MARKERS_H
@@ -29,10 +28,10 @@ int markers_find_checkpoint(struct wal_stream *stream, uint64_t first, uint64_t 
 int markers_follow(struct wal_stream *stream, uint64_t from, uint64_t end, struct txns *open);
 
 /*
- * The first begin, commit or abort among `from` … `end` - 1, with `number` only of that transaction; *ret_found says whether there is one. Looks at MARKERS_AHEAD_MAX entries at most, so that a journal can't be
- * made to be read over and over.
+ * The first begin, commit or abort among `from` … `end` - 1, with `number` only of that transaction; *ret_found says whether there is one. Looks at
+ * MARKERS_AHEAD_MAX entries at most, and at *budget, from which it takes those it has looked at: so that a journal can't be made to be read over and over.
  */
 enum { MARKERS_AHEAD_MAX = 100000 };
-int markers_next(struct wal_stream *stream, uint64_t from, uint64_t end, const uint64_t *number, struct wal_record *ret, bool *ret_found);
+int markers_next(struct wal_stream *stream, uint64_t from, uint64_t end, const uint64_t *number, uint64_t *budget, struct wal_record *ret, bool *ret_found);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From bytes to a record, in two passes over them. The first checks everything and counts what memory is needed; only then is memory allocated, once, and the second puts
- * texts, vectors and nested records there. Both are the same code, so they cannot disagree about what the bytes mean.
+ * From bytes to a record, in two passes over them. The first checks everything and counts what memory is needed; only then is memory allocated, once,
+ * and the second puts texts, vectors and nested records there. Both are the same code, so they cannot disagree about what the bytes mean.
  */
 #include <errno.h>
 #include <inttypes.h>

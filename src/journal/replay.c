@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Replaying. One pass over the entries from the checkpoint on. A record outside of transactions is given at once. Of one inside it is only counted: when the commit comes, the entries from begin to commit are read
- * again and given. So memory does not grow with transactions, and of one without a commit nothing is given.
+ * Replaying. One pass over the entries from the checkpoint on. A record outside of transactions is given at once. Of one inside it is only counted:
+ * when the commit comes, the entries from begin to commit are read again and given. So memory does not grow with transactions, and of one without a
+ * commit nothing is given.
  *
- * A checkpoint may lie inside a transaction of another writer. Then the first marker behind it is the end of a transaction that was not begun: it counts as begun where the replay begins.
+ * A checkpoint may lie inside a transaction of another writer. Then the first marker behind it is the end of a transaction that was not begun: it
+ * counts as begun where the replay begins.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -21,6 +23,7 @@ struct replayer {
 	struct wal_replay_result result;
 	struct wal_error *err;
 	uint64_t from, end;
+	uint64_t budget; /* entries that may still be looked at ahead of time */
 	struct txns open;
 	struct wal_buf memory;	/* of the record being looked at */
 	struct wal_buf members; /* of one of a transaction being committed */
@@ -60,7 +63,8 @@ static void drop(struct replayer *rp, const struct open_txn *txn)
 }
 
 /*
- * Something at `sequence` that can't be read may have been a part of whatever is open. What still gets its end is dropped then; what does not is over now, or all that follows would count as its.
+ * Something at `sequence` that can't be read may have been a part of whatever is open. What still gets its end is dropped then; what does not is over
+ * now, or all that follows would count as its.
  */
 static int break_open(struct replayer *rp, uint64_t sequence, uint64_t next)
 {
@@ -74,10 +78,11 @@ static int break_open(struct replayer *rp, uint64_t sequence, uint64_t next)
 		if (txn->broken)
 			continue;
 		txn->broken = true;
-		r = problem(rp, WAL_REPLAY_INCOMPLETE, txn->begin, 1, "transaction %" PRIu64 " that begins at entry %" PRIu64 ": expected all of its entries, found that %" PRIu64
-			    " cannot be read; it is dropped", txn->number, txn->begin, sequence);
+		r = problem(rp, WAL_REPLAY_INCOMPLETE, txn->begin, 1,
+			    "transaction %" PRIu64 " that begins at entry %" PRIu64 ": expected all of its entries, found that %" PRIu64 " cannot be read; it is dropped",
+			    txn->number, txn->begin, sequence);
 		if (!r)
-			r = markers_next(rp->journal->stream, next, rp->end, &txn->number, &marker, &found);
+			r = markers_next(rp->journal->stream, next, rp->end, &txn->number, &rp->budget, &marker, &found);
 		if (!r && (!found || marker.type == WAL_RECORD_BEGIN)) {
 			struct open_txn over = txns_take(&rp->open, i);
 
@@ -139,24 +144,36 @@ static int give_member(struct replayer *rp, const struct wal_entry *entry, struc
 	return give(rp, entry, &record);
 }
 
+/*
+ * All of it was read a moment ago. If some of it was pruned since, the state that the application has made durable meanwhile holds that, and a replay
+ * of what was before is out of date anyway: told like the rest. If it can't be read, a part of it may have been given, and that can't be stepped
+ * over.
+ */
+static int on_lost_member(struct replayer *rp, int result, uint64_t id, uint64_t commit)
+{
+	if (result < 0 || result == WAL_GAP) {
+		fail(rp, result < 0 ? result : -EBADMSG, "entries of a transaction can't be read a second time");
+		return result < 0 ? result : -EBADMSG;
+	}
+	rp->result.damaged += commit - id;
+	return problem(rp, WAL_REPLAY_PRUNED, id, commit - id, "entries %" PRIu64 " to %" PRIu64 " of a transaction: expected records, found that they were pruned", id,
+		       commit - 1);
+}
+
 static int give_transaction(struct replayer *rp, const struct open_txn *txn, uint64_t commit)
 {
 	struct txns inner = { 0 };
 	struct wal_entry entry;
 	struct wal_iter *iter;
+	bool lost = false;
 	int r = wal_iter_new(rp->journal->stream, txn->begin + 1, &iter);
 
 	if (r)
 		return r;
-	for (uint64_t id = txn->begin + 1; id < commit && !r; id++) {
+	for (uint64_t id = txn->begin + 1; id < commit && !r && !lost; id++) {
 		r = wal_iter_next(iter, &entry);
-		/* All of it was read a moment ago: whatever is missing now leaves a half of it given, and can't be skipped. */
-		if (r > 0 || (!r && entry.id != id))
-			r = -EBADMSG;
-		if (r)
-			fail(rp, r, "entries of a transaction can't be read a second time");
-		else
-			r = give_member(rp, &entry, &inner);
+		lost = r || entry.id != id;
+		r = lost ? on_lost_member(rp, r, id, commit) : give_member(rp, &entry, &inner);
 	}
 	wal_iter_free(iter);
 	txns_release(&inner);
@@ -198,7 +215,8 @@ static int on_abort(struct replayer *rp, uint64_t id, const struct wal_record *r
 	struct open_txn txn;
 
 	if (!txns_end(&rp->open, record->transaction, &txn))
-		return problem(rp, WAL_REPLAY_MISPLACED, id, 1, "entry %" PRIu64 ": expected the abort of a transaction that is open, found that of %" PRIu64, id, record->transaction);
+		return problem(rp, WAL_REPLAY_MISPLACED, id, 1, "entry %" PRIu64 ": expected the abort of a transaction that is open, found that of %" PRIu64, id,
+			       record->transaction);
 	drop(rp, &txn);
 	return 0;
 }
@@ -299,7 +317,7 @@ static int begin_inside(struct replayer *rp, uint64_t next)
 
 	if (!rp->from)
 		return 0;
-	r = markers_next(rp->journal->stream, rp->from, next, NULL, &marker, &found);
+	r = markers_next(rp->journal->stream, rp->from, next, NULL, &rp->budget, &marker, &found);
 	if (r || !found || marker.type == WAL_RECORD_BEGIN)
 		return r;
 	return txns_begin(&rp->open, marker.transaction, rp->from - 1, &dropped, &drops);
@@ -320,9 +338,10 @@ static int choose_range(struct replayer *rp, uint64_t *ret_next)
 		r = 0, found = (struct checkpoint_found){ .sequence = rp->journal->last_checkpoint, .end = next };
 	if (r)
 		return r;
-	rp->result.after = in->from_start ? 0 : found.sequence;
-	rp->from = in->from_start ? first : found.sequence ? found.sequence + 1 : 0;
+	rp->result.after = in->from_start ? 0 : in->after ? in->after : found.sequence;
+	rp->from = in->from_start ? first : rp->result.after ? rp->result.after + 1 : 0;
 	rp->end = found.end;
+	rp->budget = MARKERS_AHEAD_MAX + (rp->end > rp->from ? 4 * (rp->end - rp->from) : 0);
 	rp->result.first = rp->result.next = rp->from;
 	*ret_next = next;
 	return 0;

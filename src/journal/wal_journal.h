@@ -2,13 +2,14 @@
 /*
  * Journals: typed records and transactions on a stream of libwal.
  *
- * A *journal* is a stream whose entries are *records*: what was done to the state of a program (insert, update, delete of a vector; anything else as an opaque record), and
- * *markers* that say something about records: where a transaction begins and ends, and up to where the program's state is durable elsewhere (a checkpoint). The program appends a record, then
- * applies it to its state in memory; now and then it makes that state durable and says so with a checkpoint; after a restart it loads the state and replays what the checkpoint does
- * not cover. A record's *sequence number* is the id of its entry.
+ * A *journal* is a stream whose entries are *records*: what was done to the state of a program (insert, update, delete of a vector; anything else as
+ * an opaque record), and *markers* that say something about records: where a transaction begins and ends, and up to where the program's state is
+ * durable elsewhere (a checkpoint). The program appends a record, then applies it to its state in memory; now and then it makes that state durable
+ * and says so with a checkpoint; after a restart it loads the state and replays what the checkpoint does not cover. A record's *sequence number* is
+ * the id of its entry.
  *
- * The bytes of a record are those that oxirs-vec writes (oxicode and bincode 2, standard configuration), so a journal can be read by its decoders; frames, checksums and
- * durability are the engine's.
+ * The bytes of a record are those that oxirs-vec writes (oxicode and bincode 2, standard configuration), so a journal can be read by its decoders;
+ * frames, checksums and durability are the engine's.
  *
  *	struct wal_record record = { .type = WAL_RECORD_INSERT, .id = "apple", .id_size = 5, .vector = { vector, 3 } };
  *
@@ -19,8 +20,8 @@
  *	if (wal_journal_append(journal, &record, 0, &sequence) < 0)
  *		...
  *
- * Results, outputs and errors are as in wal.h. Every function that takes a journal may be called from any thread at any time, but wal_journal_close() only when no other call is under
- * way; a struct wal_journal_txn is used by one thread at a time.
+ * Results, outputs and errors are as in wal.h. Every function that takes a journal may be called from any thread at any time, but wal_journal_close()
+ * only when no other call is under way; a struct wal_journal_txn is used by one thread at a time.
  */
 #ifndef WAL_JOURNAL_H
 #define WAL_JOURNAL_H
@@ -44,8 +45,9 @@ enum wal_record_type {
 	WAL_RECORD_COMMIT = 6,
 	WAL_RECORD_ABORT = 7,	   /* … to here */
 	/*
-	 * The application's own bytes. The number is the largest that takes one byte, far from where oxirs-vec counts on: its decoders say "unknown variant" and step over the record, and those
-	 * of its first releases, which read four bytes here, find none that they know either, whatever follows.
+	 * The application's own bytes. The number is the largest that takes one byte, far from where oxirs-vec counts on: its decoders say "unknown
+	 * variant" and step over the record, and those of its first releases, which read four bytes here, find none that they know either, whatever
+	 * follows.
 	 */
 	WAL_RECORD_OPAQUE = 250,
 };
@@ -105,14 +107,16 @@ enum wal_record_encoding {
 };
 
 /*
- * Puts the encoding of `record` into `buf`, whose content is replaced. The same record gives the same bytes. -EINVAL: no such type, a text that is not UTF-8, batches deeper than
- * WAL_RECORD_DEPTH_MAX; -EFBIG: it would be over WAL_RECORD_SIZE_MAX; `err` (may be NULL) says where in the record. -ENOMEM. Does not block.
+ * Puts the encoding of `record` into `buf`, whose content is replaced. The same record gives the same bytes. -EINVAL: no such type, a text that is
+ * not UTF-8, batches deeper than WAL_RECORD_DEPTH_MAX; -EFBIG: it would be over WAL_RECORD_SIZE_MAX; `err` (may be NULL) says where in the record.
+ * -ENOMEM. Does not block.
  */
 int wal_record_encode(const struct wal_record *record, struct wal_buf *buf, struct wal_error *err);
 
 /*
- * Reads a record that takes just `size` bytes. What *ret_record points to lies in `memory`, as one allocation, valid until it is used again; it holds copies, so `data` may go. It is checked whole before anything is
- * allocated: each length against the bytes that are left, depth, texts, and that nothing follows. Memory is at most about 26 bytes for each byte of `data`.
+ * Reads a record that takes just `size` bytes. What *ret_record points to lies in `memory`, as one allocation, valid until it is used again; it holds
+ * copies, so `data` may go. It is checked whole before anything is allocated: each length against the bytes that are left, depth, texts, and that
+ * nothing follows. Memory is at most about 26 bytes for each byte of `data`.
  *	-EBADMSG  it is no record: err->offset is the byte of `data`, err->message says what was expected and what was found (`err` may be NULL)
  *	-EFBIG	  over WAL_RECORD_SIZE_MAX	-ENOMEM
  * Longer forms of numbers than the shortest are read too. Does not block.
@@ -129,15 +133,16 @@ const char *wal_record_type_name(enum wal_record_type type);
 /* ---- Journals ------------------------------------------------------------------------------------------------------------------- */
 
 /*
- * What stands in the stream of a journal. Each entry is one record. A transaction is begin, its records, commit, in one batch of the stream: all there or not at all; nothing
- * is written of one that is called off. A checkpoint says up to which entry id the application's state is durable elsewhere. The first entry of a new journal is a checkpoint of 0, which covers
- * nothing: so 0 is never the number of a record.
+ * What stands in the stream of a journal. Each entry is one record. A transaction is begin, its records, commit, in one batch of the stream: all
+ * there or not at all; nothing is written of one that is called off. A checkpoint says up to which entry id the application's state is durable
+ * elsewhere; one of 0 covers nothing. The first entry of a new journal is such a one: so 0 is never the number of a record.
  *
- * A journal may also hold what others wrote, where begin, records and commit are entries between others. A record belongs to the transaction that was begun last and is not ended yet; beginning one with
- * the number of one that is open ends that one without effect. wal_journal_open() ends what it finds open with an abort, as whoever began it is gone.
+ * A journal may also hold what others wrote, where begin, records and commit are entries between others. A record belongs to the transaction that was
+ * begun last and is not ended yet; beginning one with the number of one that is open ends that one without effect. wal_journal_open() ends what it
+ * finds open with an abort, as whoever began it is gone.
  *
- * Checkpoints count only if they speak of entries before themselves. Who puts records from elsewhere into a stream, where entries have other ids than the numbers they had, translates the numbers in
- * checkpoints, or leaves checkpoints out; those in batches do not count.
+ * Checkpoints count only if they speak of entries before themselves. Who puts records from elsewhere into a stream, where entries have other ids than
+ * the numbers they had, translates the numbers in checkpoints, or leaves checkpoints out; those in batches do not count.
  */
 struct wal_journal;
 
@@ -145,9 +150,11 @@ struct wal_journal_options {
 	/* After so many entries behind the last checkpoint the next append asks `checkpoint` for another one. 0: never. */
 	uint64_t checkpoint_interval;
 	/*
-	 * Makes the application's state durable and says what it holds: everything up to *ret_applied, a number that wal_journal_append() or wal_journal_commit() returned (0: nothing; then no checkpoint is recorded).
-	 * `appended` is the last one in the journal. Called by the thread that appends, before it does, one at a time and with no lock of the library held. It must not end the journal. < 0: it could not; the append
-	 * goes on, struct wal_journal_stat counts it, and it is asked again after as many entries more.
+	 * Makes the application's state durable and says what it holds: everything up to *ret_applied, a number that wal_journal_append() or
+	 * wal_journal_commit() returned (0: nothing; then no checkpoint is recorded). `appended` is the last one in the journal. Called by the thread
+	 * that appends, before it does, with whatever locks of its own that holds, one at a time and with no lock of the library held. It must not
+	 * end the journal. < 0: it could not; the append goes on, struct wal_journal_stat counts it, and it is asked again after as many entries
+	 * more.
 	 */
 	int (*checkpoint)(void *arg, uint64_t appended, uint64_t *ret_applied);
 	void *arg;
@@ -156,10 +163,12 @@ struct wal_journal_options {
 };
 
 /*
- * Opens stream `name` as a journal, and makes it if there is none and the store is not read-only. `opts` may be NULL. *ret_journal belongs to the caller, who ends it with wal_journal_close(), before the store.
- * Finds the last checkpoint from the end backwards: one lookup for each entry behind it, and a read for those of at most 23 bytes; without any checkpoint that is for every retained entry (about a
- * second for a million).
- * As wal_stream_open(); and what appending returns, if there is a first entry, or an abort, to write. Damage there is no failure: see wal_journal_replay().
+ * Opens stream `name` as a journal, and makes it if there is none and the store is not read-only. `opts` may be NULL. *ret_journal belongs to the
+ * caller, who ends it with wal_journal_close(), before the store. Finds the last checkpoint from the end backwards, in steps of some thousand
+ * entries, and what is open behind it: two passes over the entries behind the last checkpoint, which read those up to 16 KiB and look up the others.
+ * So it costs less than the replay that follows, and automatic checkpoints bound both; without any checkpoint that is for every retained entry (a
+ * million small ones: about a second). As wal_stream_open(); and what appending returns, if there is a first entry, or an abort, to write. Damage
+ * there is no failure: see wal_journal_replay().
  */
 int wal_journal_open(struct wal_store *store, const char *name, const struct wal_journal_options *opts, struct wal_journal **ret_journal,
 		     struct wal_error *err);
@@ -174,8 +183,8 @@ void wal_journal_close(struct wal_journal *journal);
 struct wal_stream *wal_journal_stream(struct wal_journal *journal);
 
 /*
- * Appends a record, not a marker (-EINVAL), as wal_stream_append() does with `flags`. A time of 0 becomes the present. *ret_sequence (may be NULL) is its number.
- * Also as wal_record_encode() (use it for the detail).
+ * Appends a record, not a marker (-EINVAL), as wal_stream_append() does with `flags`. A time of 0 becomes the present. *ret_sequence (may be NULL) is
+ * its number. Also as wal_record_encode() (use it for the detail).
  */
 int wal_journal_append(struct wal_journal *journal, const struct wal_record *record, unsigned flags, uint64_t *ret_sequence);
 
@@ -188,12 +197,15 @@ struct wal_journal_txn;
 /* An empty transaction. The caller ends it with wal_journal_commit() or wal_journal_abort(), before the journal. -EROFS, -ENOMEM. */
 int wal_journal_begin(struct wal_journal *journal, struct wal_journal_txn **ret_txn);
 
-/* Copies a record into it. On failure it is not in it, and the transaction goes on. As wal_journal_append(); -EFBIG also if the transaction would be over 4 GiB. */
+/*
+ * Copies a record into it. On failure it is not in it, and the transaction goes on. As wal_journal_append(); -EFBIG also if the transaction would be
+ * over 4 GiB.
+ */
 int wal_journal_add(struct wal_journal_txn *txn, const struct wal_record *record);
 
 /*
- * Commits, and frees the transaction in any case. Its records have the numbers from *ret_first on; *ret_last is that of the commit, which is what counts as applied when all of them are. An empty one
- * commits nothing: both are 0. Both may be NULL. As wal_txn_commit().
+ * Commits, and frees the transaction in any case. Its records have the numbers from *ret_first on; *ret_last is that of the commit, which is what
+ * counts as applied when all of them are. An empty one commits nothing: both are 0. Both may be NULL. As wal_txn_commit().
  */
 int wal_journal_commit(struct wal_journal_txn *txn, unsigned flags, uint64_t *ret_first, uint64_t *ret_last);
 
@@ -201,9 +213,10 @@ int wal_journal_commit(struct wal_journal_txn *txn, unsigned flags, uint64_t *re
 void wal_journal_abort(struct wal_journal_txn *txn);
 
 /*
- * Records that the application's state is durable up to `applied`, a number that wal_journal_append() or wal_journal_commit() returned. When the checkpoint is durable, segments are dropped as the options say.
- * 0 also if the last checkpoint covers as much: nothing is recorded then. -EINVAL: it is not in the journal yet, or covered by less than the last checkpoint (`err` says which). As wal_stream_append() and
- * wal_stream_prune(); if pruning failed, the checkpoint counts. Blocks for syncs.
+ * Records that the application's state is durable up to `applied`, a number that wal_journal_append() or wal_journal_commit() returned. When the
+ * checkpoint is durable, segments are dropped as the options say. 0 also if the last checkpoint covers as much: nothing is recorded then. -EINVAL: it
+ * is not in the journal yet, or below what the last checkpoint covers (`err` says which). As wal_stream_append() and wal_stream_prune(); if
+ * pruning failed, the checkpoint counts. Blocks for syncs.
  */
 int wal_journal_checkpoint(struct wal_journal *journal, uint64_t applied, struct wal_error *err);
 
@@ -255,23 +268,29 @@ struct wal_replay_problem {
 /* What to replay, and who gets it. All-zero but for `record`: everything after the last checkpoint, strictly. */
 struct wal_replay {
 	/*
-	 * One record to be applied: an insert, update, delete, batch or opaque one, in the order of the journal; the records of a transaction come when its commit is reached. `record` is valid during the call. Not 0: the
-	 * replay ends and returns it.
+	 * One record to be applied: an insert, update, delete, batch or opaque one, in the order of the journal; the records of a transaction come
+	 * when its commit is reached. `record` is valid during the call. Not 0: the replay ends and returns it.
 	 */
 	int (*record)(void *arg, uint64_t sequence, const struct wal_record *record);
 	void (*problem)(void *arg, const struct wal_replay_problem *problem); /* may be NULL */
 	void *arg;
 	enum wal_replay_policy policy;
-	bool from_start;	 /* from the oldest entry retained on, whatever checkpoints say */
+	/* Where from: after the last checkpoint, or … */
+	bool from_start; /* from the oldest entry retained on, whatever checkpoints say; */
+	uint64_t after;	 /* not 0: after this one, as the application's state has everything up to it */
 	/* Up to where; 0: to the end. The last checkpoint made until then counts: that is the state to begin with, see `after` in the result. */
 	uint64_t until_sequence; /* records with a number up to this one. A transaction has that of its commit */
 	int64_t until_ns;	 /* records appended up to this Unix time in nanoseconds; likewise */
-	uint64_t until_time;	 /* records whose own time in seconds is up to this one; a transaction has that of its commit. As these need not ascend, those behind a later one are looked at too */
+	/*
+	 * Records whose own time in seconds is up to this one; a transaction has that of its commit. As these times need not ascend, what is behind a later
+	 * one is looked at too.
+	 */
+	uint64_t until_time;
 };
 
 /* Filled when it returns 0, and as far as it got when something was wrong or the callback ended it. */
 struct wal_replay_result {
-	uint64_t after;	       /* the checkpoint that counts covers up to here; 0: none */
+	uint64_t after;	       /* what was given came after this one, which is what the checkpoint that counts covers; 0: all did */
 	uint64_t first;	       /* the first entry looked at */
 	uint64_t next;	       /* the entry after the last one looked at */
 	uint64_t records;      /* given to the callback */
@@ -288,8 +307,9 @@ struct wal_replay_result {
 };
 
 /*
- * Reads the journal and gives what counts to replay->record, in order, once. Changes nothing. What is appended meanwhile is not looked at. `err` (may be NULL) says what was wrong with WAL_REPLAY_STRICT. What the
- * callback returned, if it was not 0; -EBADMSG; -ENOMEM, -EIO … Blocks on the disk.
+ * Reads the journal and gives what counts to replay->record, in order, once. Changes nothing. What is appended meanwhile is not looked at; what a
+ * checkpoint lets go of meanwhile is told as pruned. `err` (may be NULL) says what was wrong with WAL_REPLAY_STRICT. What the callback returned, if
+ * it was not 0; -EBADMSG; -ENOMEM, -EIO … Blocks on the disk.
  */
 int wal_journal_replay(struct wal_journal *journal, const struct wal_replay *replay, struct wal_replay_result *ret_result, struct wal_error *err);
 

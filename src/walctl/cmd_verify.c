@@ -2,9 +2,8 @@
 /* verify and repair: the same walk over a store's files, told in the same way. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <time.h>
-#include <unistd.h>
 
+#include "progress.h"
 #include "table.h"
 #include "text.h"
 #include "walctl.h"
@@ -32,47 +31,17 @@ static const char *const kinds[WAL_FINDING_KINDS] = {
 	[WAL_FINDING_ERROR] = "error",
 };
 
-/* A progress bar comes when it takes longer than this, and is drawn at most so often. */
-enum {
-	PROGRESS_AFTER_MS = 1000,
-	PROGRESS_EVERY_MS = 200,
-	BAR_WIDTH = 40,
-};
-
 struct telling {
 	struct command *command;
 	struct json *json; /* NULL: lines */
-	bool on_terminal;
-	bool bar_shown;
-	int64_t bar_next_ms;
+	struct progress progress;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static void clear_bar(struct telling *telling)
-{
-	if (telling->bar_shown)
-		fprintf(stderr, "\r\033[K");
-	telling->bar_shown = false;
-}
 
 static void show_progress(void *arg, uint64_t done, uint64_t total)
 {
 	struct telling *telling = arg;
-	int filled = total ? (int)(done * BAR_WIDTH / total) : BAR_WIDTH;
 
-	if (!telling->on_terminal || now_ms() < telling->bar_next_ms)
-		return;
-	telling->bar_next_ms = now_ms() + PROGRESS_EVERY_MS;
-	telling->bar_shown = true;
-	fprintf(stderr, "\r[%.*s%*s] %3d %%", filled, "########################################", BAR_WIDTH - filled, "",
-		total ? (int)(done * 100 / total) : 100);
+	progress_show(&telling->progress, done, total);
 }
 
 static void tell_json(struct json *json, const struct wal_finding *f)
@@ -119,7 +88,7 @@ static void tell(void *arg, const struct wal_finding *f)
 {
 	struct telling *telling = arg;
 
-	clear_bar(telling);
+	progress_clear(&telling->progress);
 	if (f->kind == WAL_FINDING_NOTE && telling->command->given[OPT_QUIET])
 		return;
 	if (telling->json)
@@ -167,8 +136,6 @@ static enum exit_code run_check(struct command *command, check_function *functio
 	struct telling telling = {
 		.command = command,
 		.json = command->given[OPT_JSON] ? &json : NULL,
-		.on_terminal = isatty(STDERR_FILENO),
-		.bar_next_ms = now_ms() + PROGRESS_AFTER_MS,
 	};
 	struct wal_check check = {
 		.stream = command->operand_count ? command->operands[0] : NULL,
@@ -185,9 +152,10 @@ static enum exit_code run_check(struct command *command, check_function *functio
 		json_name(&json, "store", command->store_path);
 		json_open(&json, "findings", '[');
 	}
+	progress_init(&telling.progress);
 	command_prepare(command);
 	int r = function(command->store_path, &command->options, &check, &result, &error);
-	clear_bar(&telling);
+	progress_clear(&telling.progress);
 	if (telling.json) {
 		json_close(&json, ']');
 		if (r == 0)

@@ -28,6 +28,7 @@ static const struct verb *const verbs[] = {
 	&verb_route,
 	&verb_verify,
 	&verb_repair,
+	&verb_import,
 };
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
@@ -108,7 +109,7 @@ static enum exit_code dispatch_help(int argc, char **argv, FILE *out)
 static enum exit_code dispatch(int argc, char **argv, FILE *out)
 {
 	if (argc < 2)
-		return command_usage(NULL, "no verb: expected init, ls, stat, append, cat, rotate, sync, prune, checkpoint, route, verify or repair");
+		return command_usage(NULL, "no verb: expected init, ls, stat, append, cat, rotate, sync, prune, checkpoint, route, verify, repair or import");
 	if (!strcmp(argv[1], "--help"))
 		return put_help(out, NULL);
 	if (!strcmp(argv[1], "help"))

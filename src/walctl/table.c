@@ -232,6 +232,12 @@ void json_hex(struct json *json, const char *name, const void *bytes, size_t siz
 	putc('"', json->file);
 }
 
+void json_raw(struct json *json, const char *name, const char *elements)
+{
+	begin_value(json, name);
+	fprintf(json->file, "[%s]", elements);
+}
+
 void json_name(struct json *json, const char *name, const char *bytes)
 {
 	char name_hex[64];

@@ -52,8 +52,14 @@ void json_text(struct json *json, const char *name, const char *text);
 /* Likewise, with NULs in them; a NUL that does not count follows each. */
 void json_sized(struct json *json, const char *name, size_t name_size, const char *text, size_t size);
 
-/* The shortest number that is read as the same float again. What is no number in JSON is a text: "NaN" (with its bits, if they are not the usual ones), "Infinity", "-Infinity". */
+/*
+ * The shortest number that is read as the same float again. What is no number in JSON is a text: "NaN" (with its bits, if they are not the usual ones),
+ * "Infinity", "-Infinity".
+ */
 void json_float(struct json *json, float value);
+
+/* An array whose elements, with the commas between them, were put together elsewhere. */
+void json_raw(struct json *json, const char *name, const char *elements);
 
 /* Any bytes, in hexadecimal. */
 void json_hex(struct json *json, const char *name, const void *bytes, size_t size);

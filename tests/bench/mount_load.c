@@ -177,13 +177,22 @@ static int compare_u32(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* With how many lines a write has. */
+static void judge(struct bench *b, unsigned lines_a_write, const char *what, double value, const char *unit, enum bench_sense sense, double target)
+{
+	char name[128];
+
+	snprintf(name, sizeof name, "%u lines a write: %s", lines_a_write, what);
+	bench_judge(b, "16", name, value, unit, sense, target);
+}
+
 /* `part` in 1000 of them took at most so many milliseconds. */
 static double percentile_ms(const uint32_t *sorted, uint64_t count, unsigned part)
 {
 	return (double)sorted[(count - 1) * part / 1000] / 1e6;
 }
 
-static void judge_latencies(struct bench *b, const struct writer *writers, bool paced)
+static void judge_latencies(struct bench *b, const struct writer *writers, unsigned lines_a_write)
 {
 	uint64_t count = 0;
 	uint32_t *took, *late;
@@ -202,12 +211,12 @@ static void judge_latencies(struct bench *b, const struct writer *writers, bool 
 	}
 	qsort(took, count, sizeof *took, compare_u32);
 	qsort(late, count, sizeof *late, compare_u32);
-	bench_judge(b, "16", "a write, p50", percentile_ms(took, count, 500), "ms", BENCH_AT_MOST, 0);
-	bench_judge(b, "16", "a write, p99", percentile_ms(took, count, 990), "ms", BENCH_AT_MOST, 0);
-	bench_judge(b, "16", "a write, p99.9", percentile_ms(took, count, 999), "ms", BENCH_AT_MOST, 50);
-	bench_judge(b, "16", "a write, the slowest", percentile_ms(took, count, 1000), "ms", BENCH_AT_MOST, 0);
-	if (paced)
-		bench_judge(b, "16", "from when it was due, p99", percentile_ms(late, count, 990), "ms", BENCH_AT_MOST, 0);
+	judge(b, lines_a_write, "p50", percentile_ms(took, count, 500), "ms", BENCH_AT_MOST, 0);
+	judge(b, lines_a_write, "p99", percentile_ms(took, count, 990), "ms", BENCH_AT_MOST, 0);
+	judge(b, lines_a_write, "p99.9", percentile_ms(took, count, 999), "ms", BENCH_AT_MOST, 50);
+	judge(b, lines_a_write, "the slowest", percentile_ms(took, count, 1000), "ms", BENCH_AT_MOST, 0);
+	if (lines_a_write > 1)
+		judge(b, lines_a_write, "from when it was due, p99", percentile_ms(late, count, 990), "ms", BENCH_AT_MOST, 0);
 	free(took);
 	free(late);
 }
@@ -239,11 +248,11 @@ static void watch(struct bench *b, struct load *load)
 		least = memory[i] < least ? memory[i] : least;
 		most = memory[i] > most ? memory[i] : most;
 	}
-	bench_judge(b, "16", "rate", rate_sum / (load->seconds - 1), "MiB/s", BENCH_AT_LEAST, load->lines_a_write > 1 ? 63 : 0);
-	bench_judge(b, "16", "the slowest second", slowest, "MiB/s", BENCH_AT_LEAST, load->lines_a_write > 1 ? 56 : 0);
-	bench_judge(b, "16", "memory: anonymous, at most", most, "MiB", BENCH_AT_MOST, 0);
+	judge(b, load->lines_a_write, "rate", rate_sum / (load->seconds - 1), "MiB/s", BENCH_AT_LEAST, load->lines_a_write > 1 ? 63 : 0);
+	judge(b, load->lines_a_write, "the slowest second", slowest, "MiB/s", BENCH_AT_LEAST, load->lines_a_write > 1 ? 56 : 0);
+	judge(b, load->lines_a_write, "memory: anonymous, at most", most, "MiB", BENCH_AT_MOST, 0);
 	/* Once the cache of decoded entries is full. */
-	bench_judge(b, "16", "memory: it grew in the second half by", memory[load->seconds - 1] - memory[(load->seconds - 1) / 2], "MiB", BENCH_AT_MOST, 2);
+	judge(b, load->lines_a_write, "memory: it grew in the second half by", memory[load->seconds - 1] - memory[(load->seconds - 1) / 2], "MiB", BENCH_AT_MOST, 2);
 }
 
 static void start(pthread_t *thread, void *(*run)(void *arg), void *arg)
@@ -277,9 +286,9 @@ static void run(struct bench *b, struct load *load)
 	pthread_join(follower, NULL);
 	pthread_join(reader, NULL);
 	pthread_join(maker, NULL);
-	judge_latencies(b, writers, load->lines_a_write > 1);
-	bench_judge(b, "16", "followed", (double)atomic_load(&load->followed) / (1 << 20) / load->seconds, "MiB/s", BENCH_AT_LEAST, 0);
-	bench_judge(b, "16", "entries read", (double)atomic_load(&load->reads) / load->seconds, "a second", BENCH_AT_LEAST, 0);
+	judge_latencies(b, writers, load->lines_a_write);
+	judge(b, load->lines_a_write, "followed", (double)atomic_load(&load->followed) / (1 << 20) / load->seconds, "MiB/s", BENCH_AT_LEAST, 0);
+	judge(b, load->lines_a_write, "entries read", (double)atomic_load(&load->reads) / load->seconds, "a second", BENCH_AT_LEAST, 0);
 	for (unsigned i = 0; i < WRITERS; i++) {
 		free(writers[i].took_ns);
 		free(writers[i].late_ns);

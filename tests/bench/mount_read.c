@@ -15,7 +15,8 @@
 
 enum {
 	ENTRIES = 20000,
-	TEXT_BYTES = 256 << 20, /* 1 GiB with a scale of 4 */
+	TEXT_MIB = 256,
+	TEXT_MIB_MAX = 1024,
 	LARGE_ENTRY_BYTES = 64 << 10,
 	NAME_BYTES = 21,
 };
@@ -79,9 +80,9 @@ static void table_entries(struct bench *b)
 	const struct entries cold = { .cat = &cat }, warm = { .cat = &cat, .warm = true };
 	const struct entries nothing_cold = { .cat = &cat, .nothing = true }, nothing_warm = { .cat = &cat, .nothing = true, .warm = true };
 	struct bench_case cases[] = {
-		{ .name = "walfs, cold", .run = run_cat, .arg = &cold },
+		{ .name = "walfs: cat of entries, cold", .run = run_cat, .arg = &cold },
 		{ .name = "a filesystem that does nothing, cold", .run = run_cat, .arg = &nothing_cold },
-		{ .name = "walfs, warm", .run = run_cat, .arg = &warm },
+		{ .name = "walfs: cat of entries, warm", .run = run_cat, .arg = &warm },
 		{ .name = "a filesystem that does nothing, warm", .run = run_cat, .arg = &nothing_warm },
 	};
 
@@ -141,15 +142,15 @@ static void make_text(struct bench *b, uint64_t bytes)
 
 static void table_text(struct bench *b)
 {
-	const uint64_t bytes = bench_scaled(b, TEXT_BYTES) >> 20 << 20;
+	const uint64_t mib = bench_scaled(b, TEXT_MIB), bytes = (mib < TEXT_MIB_MAX ? mib : TEXT_MIB_MAX) << 20;
 	const struct text small_cold = { .store = "small", .bytes = bytes }, small_warm = { .store = "small", .bytes = bytes, .warm = true };
 	const struct text large_cold = { .store = "large", .bytes = bytes }, large_warm = { .store = "large", .bytes = bytes, .warm = true };
 	const struct text file_cold = { .bytes = bytes }, file_warm = { .bytes = bytes, .warm = true };
 	struct bench_case cases[] = {
-		{ .name = "walfs, entries of 128 bytes, cold", .run = run_text, .arg = &small_cold },
-		{ .name = "walfs, entries of 128 bytes, warm", .run = run_text, .arg = &small_warm },
-		{ .name = "walfs, entries of 64 KiB, cold", .run = run_text, .arg = &large_cold },
-		{ .name = "walfs, entries of 64 KiB, warm", .run = run_text, .arg = &large_warm },
+		{ .name = "walfs: .log, entries of 128 bytes, cold", .run = run_text, .arg = &small_cold },
+		{ .name = "walfs: .log, entries of 128 bytes, warm", .run = run_text, .arg = &small_warm },
+		{ .name = "walfs: .log, entries of 64 KiB, cold", .run = run_text, .arg = &large_cold },
+		{ .name = "walfs: .log, entries of 64 KiB, warm", .run = run_text, .arg = &large_warm },
 		{ .name = "a file passed through, cold", .run = run_text, .arg = &file_cold },
 		{ .name = "a file passed through, warm", .run = run_text, .arg = &file_warm },
 	};

@@ -242,3 +242,11 @@ double mounted_append(struct bench *b, const char *path, size_t size, unsigned c
 	free(data);
 	return (double)(before - begin) / 1e9 / count;
 }
+
+void mounted_compare_p50(struct bench *b, const char *row, const struct bench_case *ours, const struct bench_case *theirs)
+{
+	char what[256];
+
+	snprintf(what, sizeof what, "the same by p50: %s", ours->name);
+	bench_judge(b, row, what, (double)ours->latencies[ours->latency_count / 2] / (double)theirs->latencies[theirs->latency_count / 2], "x", BENCH_AT_MOST, 0);
+}

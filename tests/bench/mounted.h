@@ -46,4 +46,7 @@ double mounted_command(const char *dir, const char *const *argv);
 /* Opens, writes and closes `path` `count` times, each as one latency; `seconds` each took on average. */
 double mounted_append(struct bench *b, const char *path, size_t size, unsigned count);
 
+/* The medians of single latencies of two cases, as a ratio: on a machine with others on it they say more than a whole turn's time. */
+void mounted_compare_p50(struct bench *b, const char *row, const struct bench_case *ours, const struct bench_case *theirs);
+
 #endif

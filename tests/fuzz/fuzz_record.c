@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records of journals, in both encodings: what decodes takes all bytes, keeps within its memory, and comes back the same; what does not says where. The first byte chooses the encoding.
+ * Records of journals, in both encodings: what decodes takes all bytes, keeps within its memory, and comes back the same; what does not says where.
+ * The first byte chooses the encoding.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -179,7 +179,8 @@ static void make_record(const char *corpus, const char *name, const struct wal_r
 static void make_records(const char *corpus)
 {
 	static const float values[] = { 1, -0.25F, 1e30F };
-	static const uint8_t fixed[] = { 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 'v', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 128, 63, 1, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 'k', 1, 0, 0, 0, 0, 0, 0, 0, 'v', 57, 48, 0, 0, 0, 0, 0, 0 };
+	static const uint8_t fixed[] = { 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 'v', 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 128, 63, 1, 1, 0, 0, 0, 0, 0, 0, 0,
+					 1, 0, 0, 0, 0, 0, 0, 0, 'k', 1, 0, 0, 0, 0, 0, 0, 0, 'v', 57, 48, 0, 0, 0, 0, 0, 0 };
 	const struct wal_record_pair pairs[] = { { "k", 1, "v", 1 }, { "lang", 4, "\xc3\xa9", 2 } };
 	struct wal_record inner[5] = {
 		{ .type = WAL_RECORD_INSERT, .time = 1700000000, .id = "doc:1", .id_size = 5, .vector = { values, 3 }, .metadata = { true, pairs, 2 } },

@@ -21,7 +21,7 @@ void ckptfile_release(struct ckptfile *file);
 
 /* The checkpoints.log in the directory `store` has these bytes and no others. */
 void ckptfile_expect(const struct ckptfile *file, const char *store);
-/* Its HEAD names `id`. */
+/* Its HEAD names `id`; NULL: it has none. */
 void ckptfile_expect_head(const char *store, const void *id, size_t id_size);
 
 #endif

@@ -16,6 +16,7 @@ struct journal_test {
 	struct wal_journal *journal;
 };
 
+/* Without options: WAL_SYNC_ASYNC, as few of these tests are about disks. */
 void journal_setup(struct journal_test *t, const struct wal_options *store_opts, const struct wal_journal_options *opts);
 void journal_reopen(struct journal_test *t);
 /* Closes both, and opens nothing again. */
@@ -43,7 +44,8 @@ struct given {
 	struct wal_error err;
 	uint64_t last; /* sequence */
 	uint64_t count;
-	int give_up; /* the callback returns it */
+	int give_up;	/* the callback returns it */
+	bool any_order; /* transactions lie in each other: sequences need not ascend */
 };
 
 int replay_with(struct journal_test *t, struct wal_replay replay, struct given *ret);

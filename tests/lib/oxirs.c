@@ -29,7 +29,7 @@ bool oxirs_or_skip(void)
 
 	if (access(oxirs_path("", NULL, path), F_OK) == 0)
 		return true;
-	printf("1..0 # SKIP no logs of the original in '%s' (see WALFS_FIXTURES)\n", path);
+	printf("1..0 # SKIP no stores of the original (logs of oxirs-vec) in '%s' (see WALFS_FIXTURES)\n", path);
 	return false;
 }
 
@@ -80,6 +80,7 @@ static void parse_line(const char *path, char *text, struct oxirs_line *ret)
 	ret->size = strtoull(fields[4], NULL, 10);
 	ret->crc = (uint32_t)strtoul(fields[5], NULL, 16);
 	strcpy(ret->json, fields[7]);
+	ret->recovered = strcmp(fields[6], "recovered") == 0;
 	ret->readable = strncmp(ret->json, "{\"type\":", 8) == 0 && strcmp(fields[6], "damaged") != 0;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Logs that the original oxirs-vec wrote, each in oxirs/NAME with a MANIFEST.txt, beside those of fixtures.h. One record of a file is: sequence number (8 bytes), length (4), payload.
+ * Logs that the original oxirs-vec wrote, each in oxirs/NAME with a MANIFEST.txt, beside those of fixtures.h. One record of a file is: sequence
+ * number (8 bytes), length (4), payload.
  */
 #ifndef OXIRS_H
 #define OXIRS_H
@@ -16,7 +17,8 @@ struct oxirs_line {
 	char type[32]; /* "Insert" …; "UNDECODABLE", "TORN", "FILE-HEADER" … */
 	size_t size;   /* of the payload */
 	uint32_t crc;  /* of the payload */
-	bool readable; /* it is a record that decodes */
+	bool readable;	/* it is a record that decodes */
+	bool recovered; /* and that recovery by the original gives */
 	char json[1024];
 };
 

@@ -118,6 +118,11 @@ any_offset() {
 	[ "$(stat -c %s "$s/.log")" -eq "$(cat "$s"/0* | wc -c)" ]
 }
 
+read_on() {
+	new_stream
+	views going_on "$s"
+}
+
 grows_while_open() {
 	new_stream
 	views grows "$s"
@@ -235,6 +240,7 @@ check "all entries joined" entries_joined
 check "not listed, not written" not_listed_not_written
 check "cat, grep, tail, head, dd, split, cmp, cp" tools
 check "any offset, any size" any_offset none
+check "read on, in pieces of any size" read_on
 check "any offset, small segments" any_offset none segment_size=4K
 check "any offset, compressed" any_offset lz4 compression=lz4 min_compression_size=64
 check "any offset, mapped" any_offset lz4 compression=lz4 read=mmap segment_size=64K

@@ -105,7 +105,7 @@ int input_is_zero(struct input *input, uint64_t offset, struct wal_error *err)
 	while (offset < input->size) {
 		uint64_t rest = input->size - offset;
 		size_t size = rest < WINDOW_BYTES ? (size_t)rest : WINDOW_BYTES;
-		const uint8_t *data;
+		const uint8_t *data = NULL; /* gcc 12 at -O3 does not see that it is set */
 		int r = input_get(input, offset, size, &data, err);
 
 		if (r < 0)

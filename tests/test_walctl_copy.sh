@@ -132,7 +132,7 @@ killed() {
 		kill -9 $pid 2>/dev/null
 		wait $pid 2>/dev/null
 	done
-	ctl 0 copy --full st to && same --times=no st to && "$walctl" verify -q to
+	ctl 0 copy --full st to && same st to && "$walctl" verify -q to
 }
 
 held() {

@@ -283,7 +283,7 @@ killed() {
 	wait $pid 2>/dev/null
 	exec 8>&-
 	rm fifo
-	[ $found = 0 ] && ctl 0 restore back many.tar && grep -Eq '^[0-9]+ entries appended, [1-9][0-9]* were there, 1 checkpoint made' out && same --times=no many back && sound back
+	[ $found = 0 ] && ctl 0 restore back many.tar && grep -Eq '^[0-9]+ entries appended, [1-9][0-9]* were there, 1 checkpoint made' out && same many back && sound back
 }
 
 # ---- As text ----

@@ -317,6 +317,8 @@ static int take_over(struct recovery *rec)
 	st->active.end = st->active.durable_end = end;
 	st->allocated = rec->size;
 	st->next_id = st->meta.at.id;
+	if (rec->r.made_up && recovery_is_read_only(rec))
+		st->timed_id = rec->r.made_up_id;
 	/* At least what is in sealed segments. */
 	st->durable_id = rec->unsynced ? rec->id : st->next_id;
 	return 0;

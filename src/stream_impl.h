@@ -88,6 +88,7 @@ struct wal_stream {
 	atomic_uint_fast64_t pub_next;
 	atomic_uint_fast64_t pub_durable;
 	atomic_int_fast64_t pub_mtime;
+	uint64_t timed_id; /* see wal_stream_timed_id(); UINT64_MAX: all are. Set when it is opened */
 
 	_Atomic(struct stream_stats *) stats; /* NULL: nothing has happened yet */
 

@@ -299,6 +299,12 @@ void wal_stream_bounds(struct wal_stream *stream, uint64_t *ret_first, uint64_t 
 /* Time of the last append in nanoseconds of Unix time; for a stream without any, of its creation. Never blocks on the disk. */
 int64_t wal_stream_mtime(struct wal_stream *stream);
 
+/*
+ * Times of entries below this id are recorded. It is the next id, except in a store that is open read-only: there the times of the newest entries may have been made up when it
+ * was opened, because the process that writes the store has not recorded them yet (it does within moments, or when the next append or sync comes), or because they are lost. Never blocks.
+ */
+uint64_t wal_stream_timed_id(struct wal_stream *stream);
+
 enum wal_tail_state {
 	WAL_TAIL_CLEAN,	    /* the log ended with a whole frame (unused preallocated space behind it is clean) */
 	WAL_TAIL_TRUNCATED, /* a torn end was cut at open and kept in a file beside the segment; read-only: it was passed over */

@@ -105,6 +105,7 @@ following() {
 }
 
 # Beside a mount that is being written to, and a copy that ends and begins again.
+# (The mount is not asked to sync, and at rest: the times of its last entries are in its memory only.)
 written() {
 	local i
 

@@ -88,3 +88,10 @@ bool changes_wait(struct changes *changes, double interval)
 	poll(fds, 2, (int)(longest * 1000));
 	return !(fds[0].revents & POLLIN);
 }
+
+bool changes_pause(struct changes *changes, int ms)
+{
+	struct pollfd fd = { .fd = changes->signal_fd, .events = POLLIN };
+
+	return poll(&fd, 1, ms) == 0;
+}

@@ -25,4 +25,7 @@ void changes_watch(struct changes *changes);
 /* Waits `interval` seconds, and then until something has changed. False: a signal says that it is to end. */
 bool changes_wait(struct changes *changes, double interval);
 
+/* Just waits. False likewise. */
+bool changes_pause(struct changes *changes, int ms);
+
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "changes.h"
 #include "entries.h"
@@ -21,7 +22,10 @@ static const struct verb_option options[] = {
 	{ 0 },
 };
 
-enum { COMPARED_LAST = 16 };
+enum {
+	COMPARED_LAST = 16,
+	PAUSE_MS = 20, /* twice what a writer lets pass at most before it records times, while appends come */
+};
 
 #define INTERVAL_USUAL 1.0
 #define INTERVAL_MIN 0.05
@@ -34,6 +38,8 @@ struct copy {
 	bool opened; /* the other */
 	bool full;   /* the next round compares all */
 	bool lacking; /* something was given up, as --allow-gaps asks */
+	bool held_back; /* in this round: entries whose times are yet to be recorded, */
+	bool again;	/* for which another one is wanted */
 
 	/* the stream that is being copied */
 	struct wal_stream *stream;
@@ -117,6 +123,30 @@ static enum exit_code compare(struct copy *copy, uint64_t first, uint64_t end)
 	return code || same || first >= end ? code : walk(copy, first, end);
 }
 
+/*
+ * Entries whose times their writer has not recorded yet would come with times that are made up, and keep those for ever. They are looked at again a moment later; if nothing has happened by then
+ * the writer is at rest, or has died, and they come as they are.
+ */
+static uint64_t end_of_timed(struct copy *copy, uint64_t first, uint64_t next)
+{
+	struct intake_stream *to = copy->to;
+	uint64_t timed = wal_stream_timed_id(copy->stream);
+
+	if (timed >= next || next <= to->next || (timed == to->untimed_id && next == to->untimed_next))
+		return next;
+	to->untimed_id = timed;
+	to->untimed_next = next;
+	if (!to->goal)
+		to->goal = next;
+	copy->held_back = true;
+	/* What has come since the beginning need not be waited for, or a copy beside a busy writer would never end. */
+	if (copy->command->given[OPT_FOLLOW] || timed < to->goal)
+		copy->again = true;
+	if (timed < first)
+		timed = first;
+	return timed > to->next ? timed : to->next;
+}
+
 static enum exit_code copy_new(struct copy *copy, uint64_t first, uint64_t next)
 {
 	char name[TEXT_NAME_MAX];
@@ -139,7 +169,7 @@ static enum exit_code copy_new(struct copy *copy, uint64_t first, uint64_t next)
 		copy->lacking = true;
 		code = intake_gap(&copy->intake, copy->to, first);
 	}
-	return code ? code : walk(copy, copy->to->next, next);
+	return code ? code : walk(copy, copy->to->next, end_of_timed(copy, first, next));
 }
 
 static enum exit_code copy_stream(struct copy *copy, const char *name)
@@ -181,9 +211,11 @@ static enum exit_code copy_streams(struct copy *copy)
 
 /* ---- Checkpoints ---- */
 
-/* One that was made since the streams were looked at covers more than they had: it comes next time. */
-static bool is_for_later(const struct copy *copy, const struct wal_checkpoint *checkpoint)
+/* One that was made since the streams were looked at covers more than they had, or what is held back: it comes next time. */
+static bool is_for_later(struct copy *copy, const struct wal_checkpoint *checkpoint)
 {
+	struct intake_stream *to;
+
 	for (size_t i = 0; i < checkpoint->cut_count; i++) {
 		struct wal_stream *stream;
 		uint64_t next;
@@ -192,6 +224,8 @@ static bool is_for_later(const struct copy *copy, const struct wal_checkpoint *c
 			return true;
 		wal_stream_bounds(stream, NULL, &next, NULL);
 		wal_stream_close(stream);
+		if (copy->held_back && intake_stream(&copy->intake, checkpoint->cuts[i].stream, &to) == EXIT_OK && to->next < next)
+			next = to->next;
 		if (checkpoint->cuts[i].next_id > next)
 			return true;
 	}
@@ -306,19 +340,39 @@ static void put_summary(struct copy *copy, uint64_t appended, uint64_t checkpoin
 	fflush(copy->command->out);
 }
 
+/* False: a signal says that it is to end. */
+static bool pause_briefly(struct changes *changes)
+{
+	struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000 };
+
+	if (changes)
+		return changes_pause(changes, PAUSE_MS);
+	nanosleep(&pause, NULL);
+	return true;
+}
+
 static enum exit_code run_rounds(struct copy *copy, double interval, struct changes *changes)
 {
 	enum exit_code code;
-	uint64_t appended, checkpoints;
+	uint64_t appended = 0, checkpoints = 0;
+	bool more;
 
 	do {
-		appended = copy->intake.appended;
-		checkpoints = copy->intake.checkpoints;
+		copy->held_back = copy->again = false;
 		if (changes)
 			changes_watch(changes);
 		code = copy_round(copy);
+		if (copy->again && !code) {
+			more = pause_briefly(changes);
+			continue;
+		}
 		put_summary(copy, appended, checkpoints);
-	} while (!code && changes && changes_wait(changes, interval));
+		appended = copy->intake.appended;
+		checkpoints = copy->intake.checkpoints;
+		more = changes && changes_wait(changes, interval);
+	} while (!code && more);
+	if (copy->again)
+		put_summary(copy, appended, checkpoints);
 	return copy->lacking ? exit_code_worse(code, EXIT_LACKING) : code;
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "checkpoints.h"
@@ -37,7 +38,10 @@ static const struct format formats[] = {
 	{ "jsonl", export_jsonl, true },
 };
 
-enum { FORMATS = sizeof(formats) / sizeof(formats[0]) };
+enum {
+	FORMATS = sizeof(formats) / sizeof(formats[0]),
+	SETTLE_TRIES = 10,
+};
 
 /* ---- Which entries ---- */
 
@@ -330,6 +334,56 @@ static enum exit_code export_store(struct exporter *exporter, const struct forma
 	return exit_code_worse(code, more);
 }
 
+/* Adds up which entries of which streams have times that are not recorded; 0: none. */
+static enum exit_code find_untimed(const struct command *command, struct wal_store *store, uint64_t *ret_sum)
+{
+	char **names;
+	size_t count;
+	uint64_t sum = 0;
+	int r = wal_store_list(store, &names, &count);
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		struct wal_stream *stream;
+		uint64_t next, timed;
+
+		if (wal_stream_open(store, names[i], 0, &stream, NULL) < 0)
+			continue; /* whoever reads it will say so */
+		wal_stream_bounds(stream, NULL, &next, NULL);
+		timed = wal_stream_timed_id(stream);
+		if (timed < next)
+			sum += (i + 1) * (next + timed + 1);
+		wal_stream_close(stream);
+	}
+	if (r < 0)
+		return command_fail(command, r, "listing streams");
+	free(names);
+	*ret_sum = sum;
+	return EXIT_OK;
+}
+
+/*
+ * A store that is being written may hold entries whose times its writer has not recorded yet: those would go out with times that are made up. So it is opened again a moment later,
+ * until there are none, or nothing happens any more, or the writer is too busy to wait for.
+ */
+static enum exit_code open_settled(struct command *command, struct wal_store **ret_store)
+{
+	struct timespec pause = { .tv_nsec = 20 * 1000000 };
+	enum exit_code code = command_open_store(command, ret_store);
+	uint64_t sum = 0, before = 0;
+
+	for (unsigned i = 0; !code && i < SETTLE_TRIES; i++) {
+		before = sum;
+		code = find_untimed(command, *ret_store, &sum);
+		if (!code && (!sum || sum == before))
+			break;
+		code = command_close_store(command, *ret_store, code);
+		nanosleep(&pause, NULL);
+		if (!code)
+			code = command_open_store(command, ret_store);
+	}
+	return code;
+}
+
 static enum exit_code run_export(struct command *command)
 {
 	const struct format *format = find_format(command->given[OPT_TO]);
@@ -340,7 +394,7 @@ static enum exit_code run_export(struct command *command)
 		return code;
 	if (exporter.path && !strcmp(exporter.path, "-") && format->run != export_files)
 		exporter.path = NULL;
-	code = command_open_store(command, &exporter.store);
+	code = open_settled(command, &exporter.store);
 	if (code)
 		return code;
 	code = command_close_store(command, exporter.store, export_store(&exporter, format));

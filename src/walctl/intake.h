@@ -19,6 +19,7 @@ struct intake_stream {
 	uint64_t source_first; /* of a stream that is new: the first id that the source had, if source_known */
 	bool source_known;
 	bool had_entries; /* one came */
+	uint64_t untimed_id, untimed_next, goal; /* the caller's, begin as 0 */
 };
 
 enum intake_mode {

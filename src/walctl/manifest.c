@@ -216,7 +216,7 @@ static int read_checkpoint(char **words, int count, bool state, struct manifest 
 
 static int read_line(char *line, bool state, struct manifest *manifest)
 {
-	char *words[WORDS_MAX];
+	char *words[WORDS_MAX] = { NULL };
 	int count = split(line, words);
 	uint64_t shards;
 

@@ -3,7 +3,7 @@
 #ifndef WALCTL_PLACE_H
 #define WALCTL_PLACE_H
 
-#include "source.h"
+#include "members.h"
 
 enum place_kind {
 	PLACE_NOTHING,	  /* a directory that is no stream, or a file that a mount has and that holds nothing */

@@ -4,7 +4,7 @@
 #define WALCTL_RESTORE_H
 
 #include "intake.h"
-#include "source.h"
+#include "members.h"
 
 /* What was done, for a summary; also after a failure. */
 struct restore_result {

@@ -10,7 +10,7 @@
 
 #include "checkpoint_file.h"
 #include "manifest.h"
-#include "source.h"
+#include "members.h"
 #include "wal.h"
 
 /* The names in one directory, sorted. A stream may have many millions of entries: their names stand close together. */

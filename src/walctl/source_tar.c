@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "source.h"
+#include "members.h"
 #include "wal.h"
 
 enum { BLOCK_BYTES = 64 << 10 };

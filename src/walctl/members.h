@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where a restore reads from: the directories and files in a tar archive or below a directory, one after another. */
-#ifndef WALCTL_SOURCE_H
-#define WALCTL_SOURCE_H
+#ifndef WALCTL_MEMBERS_H
+#define WALCTL_MEMBERS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -202,6 +202,13 @@ orders_and_gaps() {
 		tar --sort=name -cf t.tar t && ctl 1 restore --allow-gaps none t.tar && complained "entry 0 is older than what the store has: that begins with 2"
 }
 
+# Through a pipe, the entry that comes again while the first still waits to be appended is compared with it.
+twice() {
+	rm -rf none p && mkdir -p p/s && echo 0 >p/s/00000000000000000000 && tar -cf one.tar p && echo 1 >p/s/00000000000000000000 && tar -cf other.tar p && cat one.tar >both.tar &&
+		tar --concatenate -f both.tar one.tar && ctl 0 restore none < <(cat both.tar) && printed '1 entry appended, 1 was there, 0 checkpoints made, 0 were there' && ctl 0 cat none s && said '0\n' && rm -rf none &&
+		tar --concatenate -f both.tar other.tar && ctl 1 restore none < <(cat both.tar) && complained "entry 0 is there already, and is another" && ctl 0 cat none s && said '0\n'
+}
+
 # The first one that differs is named.
 other_entries() {
 	rm -rf none && ctl 0 restore --allow-gaps none t && for what in "2 XX" "3 4"; do
@@ -366,6 +373,7 @@ check "things that are no part of a store" foreign
 check "archives cut short" broken_archives
 check "texts that are none" broken_texts
 check "a damaged store" damaged
+check "an entry that comes twice" twice
 check "a restore that is killed" killed
 check "as lines" as_lines
 check "as JSON" as_json

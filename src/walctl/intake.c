@@ -201,8 +201,11 @@ static enum exit_code begin_compare(struct intake *intake)
 	uint64_t id = intake->entry.id;
 	struct wal_entry_info info;
 	char name[TEXT_NAME_MAX], how[96];
+	enum exit_code code = intake_flush(intake); /* it may be one of those that wait */
 	int r;
 
+	if (code)
+		return code;
 	if (id < stream->first) {
 		command_say(&intake->command, "stream '%s': entry %" PRIu64 " is older than what the store has: that begins with %" PRIu64, text_escape(name, stream->name), id,
 			    stream->first);

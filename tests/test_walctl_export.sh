@@ -227,6 +227,19 @@ foreign() {
 	[ "$(grep -c 'no streams' err)" = 1 ]
 }
 
+# A store's own directory in the place of a mount. With entries' files beside them the same names are only left out.
+stores_themselves() {
+	local st
+
+	rm -rf st none && "$walctl" init st && refused st "'LOCK'" && complained "'walctl copy st none'" && [ "$(wc -l <err)" = 1 ] && echo x | add st s && refused st "found a store's own directory" &&
+		tar -cf st.tar st && refused st.tar "'walctl copy DIR none'" && rm st/LOCK && refused st "'s/00000000000000000000.wal'" && complained "'walctl import --from=ironwal st none'" &&
+		tar -C st -cf st.tar . && refused st.tar "s/00000000000000000000.wal'" && ctl 0 copy st none && ctl 0 cat none s && said 'x\n' && rm -rf none && mkdir odd && cp -r st/s odd/t &&
+		mkdir odd/s && echo y >odd/s/00000000000000000000 && ctl 1 restore none odd && complained 'is no part of a store, and left out' && ctl 0 cat none s && said 'y\n'
+	st=$?
+	rm -rf st st.tar odd
+	return $st
+}
+
 # Every archive that is cut short is told from a whole one, whatever its length; so is one with a byte that is not as it was.
 broken_archives() {
 	local size at
@@ -370,6 +383,7 @@ check "shards" sharded
 check "ids out of order, and missing" orders_and_gaps
 check "entries that are there and others" other_entries
 check "things that are no part of a store" foreign
+check "a store's own directory" stores_themselves
 check "archives cut short" broken_archives
 check "texts that are none" broken_texts
 check "a damaged store" damaged

@@ -167,8 +167,8 @@ struct wal_journal_options {
  * caller, who ends it with wal_journal_close(), before the store. Finds the last checkpoint from the end backwards, in steps of some thousand
  * entries, and what is open behind it: two passes over the entries behind the last checkpoint, which read those up to 16 KiB and look up the others.
  * So it costs less than the replay that follows, and automatic checkpoints bound both; without any checkpoint that is for every retained entry (a
- * million small ones: about a second). As wal_stream_open(); and what appending returns, if there is a first entry, or an abort, to write. Damage
- * there is no failure: see wal_journal_replay().
+ * million small ones: about a second). As wal_stream_open(); -EIO and the like if a read fails; what appending returns, if there is a first entry, or
+ * an abort, to write, unless nothing can be appended at all: then it can be replayed. Damage there is no failure: see wal_journal_replay().
  */
 int wal_journal_open(struct wal_store *store, const char *name, const struct wal_journal_options *opts, struct wal_journal **ret_journal,
 		     struct wal_error *err);

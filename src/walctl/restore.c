@@ -13,6 +13,7 @@
 
 enum {
 	PIECE_BYTES = 1 << 20,
+	SEGMENT_DIGITS = 20,
 	FOREIGN_NAMED = 5, /* so many things that are no part of a store are named, the others counted */
 };
 
@@ -29,6 +30,7 @@ struct restore {
 	struct manifest names;	/* likewise all streams, also those without entries */
 	void *piece;
 	uint64_t foreign, files, whole_seconds, checkpoint_files;
+	char *store_file; /* the path of the first file seen that only the directory of a store itself has */
 	char *gap_stream; /* the first stream of which entries are missing, and which */
 	uint64_t gap_from, gap_next;
 };
@@ -163,10 +165,33 @@ static enum exit_code see_undecided(struct restore *restore)
 	return EXIT_OK;
 }
 
+static bool is_store_file(const struct member *member, const struct place *place)
+{
+	size_t digits = strspn(place->name, "0123456789");
+
+	return member->type == MEMBER_FILE && (!strcmp(place->name, "LOCK") || (digits == SEGMENT_DIGITS && !strcmp(place->name + digits, ".wal")));
+}
+
+/* What lies about beside entries is only left out; where there are none, it is what was mistaken for a mount. */
+static enum exit_code refuse_store(const struct restore *restore)
+{
+	const char *target = restore->command->store_path, *source = restore->source_name;
+	char path[TEXT_NAME_MAX];
+
+	command_say(restore->command, "%s: expected a mount, or an archive or a copy of one, found a store's own directory: it has no entry's file, but '%s' (%s'walctl copy %s %s' copies a store, 'walctl import --from=ironwal %s %s' takes over one of ironwal)",
+		    source, text_escape(path, restore->store_file), restore->source->is_archive ? "unpack it to DIR: " : "", restore->source->is_archive ? "DIR" : source, target,
+		    restore->source->is_archive ? "DIR" : source, target);
+	return EXIT_LACKING;
+}
+
 static enum exit_code see_member(struct restore *restore, const struct member *member, const struct place *place, struct manifest_stream **last)
 {
 	if (place->kind == PLACE_MANIFEST)
 		return read_manifest(restore, member);
+	if (place->kind == PLACE_FOREIGN && !restore->store_file && is_store_file(member, place)) {
+		restore->store_file = strdup(member->path);
+		return restore->store_file ? EXIT_OK : command_fail(restore->command, -ENOMEM, "%s", restore->source_name);
+	}
 	if (place->kind != PLACE_ENTRY && place->kind != PLACE_STREAM)
 		return EXIT_OK;
 	if (see_name(restore, place->name) < 0)
@@ -190,6 +215,8 @@ static enum exit_code read_through(struct restore *restore)
 		if (!code && !end)
 			code = see_member(restore, &member, &place, &last);
 	}
+	if (!code && restore->store_file && !restore->is_told && !restore->seen.stream_count)
+		return refuse_store(restore);
 	if (!code)
 		code = see_undecided(restore);
 	if (!code && restore->gap_stream && !restore->allow_gaps) {
@@ -471,6 +498,7 @@ enum exit_code restore_run(const struct command *command, struct source *source,
 	manifest_release(&restore.told);
 	manifest_release(&restore.seen);
 	manifest_release(&restore.names);
+	free(restore.store_file);
 	free(restore.gap_stream);
 	free(restore.piece);
 	return code;

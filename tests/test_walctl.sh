@@ -281,6 +281,30 @@ mounted() {
 		ctl 0 ls st && ctl 0 stat st && ctl 0 cat st s last && said 'through\n' && fusermount3 -u mnt
 }
 
+# named_mount TEXT ARGUMENT…: a mount is taken for a store, and the complaint names the store and says what to do
+named_mount() {
+	local text=$1
+
+	shift
+	ctl 3 "$@" && complained "walctl: mnt: it is a mount of the store '$dir/sp ace': $text" && ! grep -q 'no store' err
+}
+
+# A mount in the place of the store, with streams and without.
+mount_as_store() {
+	local found=0 instead="name that instead" unmount="name that instead ('fusermount3 -u mnt' unmounts it"
+
+	rm -rf 'sp ace' && ctl 0 init 'sp ace' && "$walfs" 'sp ace' mnt || return 1
+	for _ in 1 2; do
+		named_mount "use 'cat FILE > mnt/STREAM/new'" append --create mnt s /dev/null && named_mount "use 'sync mnt'" sync mnt && named_mount "$instead" ls mnt && named_mount "$instead" cat mnt s &&
+			named_mount "$instead" export --to tar mnt && named_mount "$instead" verify mnt && named_mount "$unmount" repair mnt && named_mount "$unmount" init mnt &&
+			named_mount "$unmount" restore mnt mnt/.at && named_mount "$unmount" import --from=lines /dev/null mnt && named_mount "$instead" copy mnt none && named_mount "$instead" copy st mnt &&
+			[ ! -e none ] || found=1
+		mkdir -p mnt/s
+	done
+	[ "$(ls -A mnt)" = "$(printf '.checkpoints\ns')" ] || found=1
+	fusermount3 -u mnt && return "$found"
+}
+
 check "usage, help, version" usage_and_help
 check "help and usage of each verb" verb_help
 check "verbs of two words" words_of_verbs
@@ -322,4 +346,5 @@ check "a damaged stream" damaged_stream
 check "ls, stat and cat change nothing" read_only_leaves_it_alone
 check "a store that another process has" held_by_another
 check_mounted "a mounted store" mounted
+check_mounted "a mount in the place of a store" mount_as_store
 finish

@@ -37,7 +37,7 @@ static enum exit_code run_init(struct command *command)
 		if (r == 0)
 			return command_close_store(command, store, code);
 	}
-	if (r == -EBUSY)
+	if (r == -EBUSY || r == -ENOTEMPTY)
 		return command_fail_open(command, r, &error);
 	command_say(command, "%s", error.message);
 	return r == -EINVAL ? EXIT_USAGE : r == -EBADMSG ? EXIT_LACKING : EXIT_SYSTEM;

@@ -408,10 +408,31 @@ static enum exit_code fail_busy(const struct command *command, pid_t pid)
 	return EXIT_SYSTEM;
 }
 
+/* A mount was given instead of its store. False: it wasn't. */
+static bool say_mount(const struct command *command)
+{
+	const struct mount_way *way = &command->on_mount;
+	const char *point = command->store_path;
+	char *store = mounts_store_at(point);
+
+	if (!store)
+		return false;
+	if (!command->verb->writes)
+		command_say(command, "it is a mount of the store '%s': name that instead", store);
+	else if (way->command)
+		command_say(command, "it is a mount of the store '%s': use '%s %s%s%s'", store, way->command, point, way->path[0] ? "/" : "", way->path);
+	else
+		command_say(command, "it is a mount of the store '%s': name that instead ('fusermount3 -u %s' unmounts it, for what is not done while it is mounted)", store, point);
+	free(store);
+	return true;
+}
+
 enum exit_code command_fail_open(const struct command *command, int result, const struct wal_error *error)
 {
 	if (result == -EBUSY)
 		return fail_busy(command, error->pid);
+	if (say_mount(command))
+		return exit_code_of(result);
 	if (result == -ENOENT)
 		command_say(command, "%s ('walctl init' makes a store)", error->message);
 	else

@@ -72,8 +72,18 @@ static bool has_option(const char *options, const char *option)
 	return false;
 }
 
-/* The mount point of the first mount that `fits`, or NULL. */
-static char *find(bool (*fits)(const struct mount *mount, const char *path), const char *path)
+static const char *point_of(const struct mount *mount)
+{
+	return mount->point;
+}
+
+static const char *source_of(const struct mount *mount)
+{
+	return mount->source;
+}
+
+/* What is asked for of the first mount that `fits`, or NULL. */
+static char *find(bool (*fits)(const struct mount *mount, const char *path), const char *path, const char *(*asked)(const struct mount *mount))
 {
 	char *real_path = realpath(path, NULL), *line = NULL, *found = NULL;
 	FILE *mounts = fopen("/proc/self/mountinfo", "re");
@@ -82,7 +92,7 @@ static char *find(bool (*fits)(const struct mount *mount, const char *path), con
 
 	while (real_path && mounts && !found && getline(&line, &capacity, mounts) >= 0) {
 		if (parse_line(line, &mount) && !strcmp(mount.type, "fuse.walfs") && fits(&mount, real_path))
-			found = strdup(mount.point);
+			found = strdup(asked(&mount));
 	}
 	if (mounts)
 		fclose(mounts);
@@ -103,13 +113,18 @@ static bool is_mount_at(const struct mount *mount, const char *path)
 
 char *mounts_find(const char *store_path)
 {
-	return find(is_mount_of, store_path);
+	return find(is_mount_of, store_path, point_of);
 }
 
 bool mounts_is_mountpoint(const char *path)
 {
-	char *point = find(is_mount_at, path);
+	char *point = find(is_mount_at, path, point_of);
 
 	free(point);
 	return point;
+}
+
+char *mounts_store_at(const char *path)
+{
+	return find(is_mount_at, path, source_of);
 }

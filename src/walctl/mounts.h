@@ -14,4 +14,7 @@ char *mounts_find(const char *store_path);
 /* Whether a walfs is mounted at this path, whatever its store, read-only or not. */
 bool mounts_is_mountpoint(const char *path);
 
+/* The store that is mounted at this path, or what fsname calls it, for free(3). NULL: none. */
+char *mounts_store_at(const char *path);
+
 #endif

@@ -139,7 +139,8 @@ const char *wal_record_type_name(enum wal_record_type type);
  *
  * A journal may also hold what others wrote, where begin, records and commit are entries between others. A record belongs to the transaction that was
  * begun last and is not ended yet; beginning one with the number of one that is open ends that one without effect. wal_journal_open() ends what it
- * finds open with an abort, as whoever began it is gone.
+ * finds open with an abort, as whoever began it is gone. It looks behind the last checkpoint only: one that was begun before that and never ended
+ * ends with the checkpoint for a replay that begins there, and stays open for one from the start, which drops what is appended next with it.
  *
  * Checkpoints count only if they speak of entries before themselves. Who puts records from elsewhere into a stream, where entries have other ids than
  * the numbers they had, translates the numbers in checkpoints, or leaves checkpoints out; those in batches do not count.

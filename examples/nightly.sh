@@ -19,8 +19,9 @@ before=nightly-$(date -d "$days days ago" +%F)
 touch "$mount/.checkpoints/$tonight"
 
 # 2. The streams as of that cut. They do not change, however long this takes; the archive gets its name when it is whole.
+#    `walctl restore` brings them back with the same ids, and with the same times by virtue of --format=pax.
 if ! [ -e "$backups/$tonight.tar.gz" ]; then
-	tar -C "$mount/.at/$tonight" -czf "$backups/$tonight.tar.gz.part" .
+	tar --format=pax -C "$mount/.at/$tonight" -czf "$backups/$tonight.tar.gz.part" .
 	sync "$backups/$tonight.tar.gz.part"
 	mv "$backups/$tonight.tar.gz.part" "$backups/$tonight.tar.gz"
 fi

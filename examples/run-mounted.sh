@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Tries cron-log.sh, tee-log.sh and nightly.sh on a mounted temporary store: run-mounted.sh WALFS. Exit status 77, a skip, where nothing can be mounted.
+# Tries cron-log.sh, tee-log.sh, nightly.sh and warm-copy.sh on a mounted temporary store: run-mounted.sh WALFS WALCTL. Exit status 77, a skip, where nothing can be mounted.
 set -eu
 
 walfs=$1
+WALCTL=$2
+export WALCTL
 here=$(cd "$(dirname "$0")" && pwd)
 [ -w /dev/fuse ] || { echo "SKIP: /dev/fuse is missing or not accessible" >&2; exit 77; }
 
@@ -39,6 +41,18 @@ printf 'one\ntwo\n' | "$here/tee-log.sh" "$dir/mnt/builds" >"$dir/shown"
 cmp "$dir/shown" "$dir/mnt/builds/0"
 printf 'one\ntwo\n' | cmp - "$dir/shown"
 
+# A copy of the mounted store, and again when there is more.
+"$here/warm-copy.sh" "$dir/store" - "$dir/copy"
+echo four >"$dir/mnt/builds/new"
+touch "$dir/mnt/.checkpoints/now"
+"$here/warm-copy.sh" "$dir/store" - "$dir/copy"
+"$WALCTL" cat "$dir/copy" builds | diff -u - "$dir/mnt/builds/.log"
+"$WALCTL" checkpoint show "$dir/copy" | sed 1d | diff -u - "$dir/mnt/.checkpoints/now"
+echo other | "$WALCTL" append "$dir/copy" builds >"$dir/got"
+"$here/warm-copy.sh" "$dir/store" - "$dir/copy" 2>"$dir/err" && fail "stores that have diverged are no failure"
+grep -q "stream 'builds': the stores have diverged" "$dir/err"
+[ "$("$WALCTL" cat "$dir/copy" builds 2)" = other ] || fail "the entry that makes the difference"
+
 # Two nights: what the first one's checkpoint covers is let go of in the second, and is in the first one's archive.
 night=$(date +%F)
 mkdir "$dir/backups"
@@ -54,6 +68,6 @@ printf 'three
 ' >"$dir/mnt/builds/new"
 "$here/nightly.sh" "$dir/mnt" "$dir/backups" 1
 [ ! -e "$dir/mnt/builds/0" ] || fail "what yesterday's checkpoint covers is still there"
-[ "$(cat "$dir/mnt/builds/1")" = three ] || fail "what came after yesterday's checkpoint is gone"
+[ "$(cat "$dir/mnt/builds/2")" = three ] || fail "what came after yesterday's checkpoint is gone"
 [ ! -e "$dir/mnt/.checkpoints/$yesterday" ] || fail "yesterday's checkpoint is still there"
 echo "ok"

@@ -50,6 +50,17 @@ static void before_stop(void *arg)
 	follow_stop(fs);
 }
 
+/*
+ * An ordinary unmount that meets a request which the kernel is just handing over is told as ECONNABORTED too. What it says when it is asked once more, at once, tells
+ * the end of the mount (ENODEV, which is 0 here) from a connection that was broken.
+ */
+static int loop(struct fuse_session *session)
+{
+	int error = fuse_session_loop(session);
+
+	return error == -ECONNABORTED ? fuse_session_loop(session) : error;
+}
+
 static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *session)
 {
 	int error, signal;
@@ -59,7 +70,7 @@ static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *se
 		report_line(fs->report, WAL_LOG_ERROR, "no thread for signals: %s", strerror(-error));
 		return EXIT_MOUNT;
 	}
-	error = fuse_session_loop(session);
+	error = loop(session);
 	signal = stop_unwatch(stop);
 	notify_stopping("writing what is left");
 	expire_stop(&fs->expire); /* before the session's descriptor is closed */

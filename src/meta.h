@@ -62,9 +62,12 @@ enum meta_offset {
 	META_OFF_RECORDS = 80,
 };
 
-enum { META_BLOCK_BYTES = 1024 };
+enum {
+	META_BLOCK_BYTES = 1024,
+	META_RECORD_ROOM = META_BLOCK_BYTES - META_OFF_RECORDS,
+};
 
-static_assert(META_BLOCK_BYTES - META_OFF_RECORDS >= 64, "a block holds at least one record of each kind");
+static_assert(META_RECORD_ROOM >= 64, "a block holds at least one record of each kind");
 
 #define META_MAGIC 0x31424d57u
 
@@ -161,7 +164,10 @@ int meta_find(struct meta_cursor *c, const struct meta_view *view, uint64_t id, 
 /* Runs to the end; *ret is the state there. -EBADMSG. Put the cursor at the last block first for it to be quick. */
 int meta_cursor_end(struct meta_cursor *c, struct meta_pos *ret);
 
-/* ---- Writing ---- */
+/* The place behind the frame that `at` is at the end of. */
+void meta_leave_frame(struct meta_pos *at);
+
+/* ---- Writing (meta_write.c) ---- */
 
 /*
  * Builds blocks. `at` is the place behind the last record. The block being filled is in `block`; whenever it is full it is

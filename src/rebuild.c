@@ -44,6 +44,7 @@ static int64_t frame_time(struct rebuild *r, const struct frame_header *h)
 	const struct meta_pos *at = &r->writer.at;
 	int64_t time = r->fallback_time + (int64_t)(h->start_id % NSEC_PER_SEC);
 	struct meta_entry entry;
+	bool known = false;
 
 	if (r->old) {
 		int result;
@@ -55,9 +56,14 @@ static int64_t frame_time(struct rebuild *r, const struct frame_header *h)
 		r->old_usable = result == 0;
 		if (result == 0 && !entry.gap && entry.id == h->start_id && entry.frame_offset == at->frame_offset + r->old_shift && entry.index == 0) {
 			time = entry.time_ns;
+			known = true;
 			for (uint32_t i = 1; i < h->entry_count && r->old_usable; i++)
 				r->old_usable = meta_cursor_next(&r->old_cursor, &entry) == 0;
 		}
+	}
+	if (!known && !r->made_up) {
+		r->made_up = true;
+		r->made_up_id = h->start_id;
 	}
 	return time > at->last_time ? time : at->last_time + 1;
 }

@@ -15,6 +15,8 @@ struct rebuild {
 	uint64_t old_shift; /* a frame stood this much further on in the segment that they tell of */
 	/* Entries without a known time get this, and their id in nanoseconds so that no two are equal. */
 	int64_t fallback_time;
+	bool made_up;	     /* whether any did, */
+	uint64_t made_up_id; /* and the first */
 	struct meta_writer writer;
 	uint8_t block[META_BLOCK_BYTES];
 	struct meta_cursor old_cursor;

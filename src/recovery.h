@@ -72,6 +72,19 @@ static inline bool recovery_is_read_only(const struct recovery *rec)
  */
 int recover_active(struct recovery *rec, uint64_t id);
 
+/* ---- recover_sidecar.c ---- */
+
+/* Takes up the sidecar there is, as far as it is of use, and puts rec->r where reading the segment begins: behind what is known to be durable, or at its start. */
+int recovery_begin_rebuild(struct recovery *rec);
+
+/* New blocks that were gathered go to st->meta_fd. */
+int recovery_flush_blocks(struct recovery *rec);
+
+/* The new blocks take the place of the old ones, and the last one says that all before it is durable. Costs the next open some time if it fails. */
+int recovery_replace_meta(struct recovery *rec);
+
+/* ---- recover_active.c ---- */
+
 /* The stream can be read, no more, and `reason` says why; nothing of it is changed from now on. */
 void recovery_read_only(struct wal_stream *st, const char *reason);
 

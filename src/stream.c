@@ -15,6 +15,7 @@ struct wal_stream *stream_new(struct engine *engine, const char *name)
 	if (!st)
 		return NULL;
 	strcpy(st->name, name);
+	st->timed_id = UINT64_MAX;
 	st->engine = engine;
 	st->key = atomic_fetch_add(&engine->next_key, 1);
 	st->born_epoch = st->cut_epoch = atomic_load(&engine->cut_epoch);
@@ -185,6 +186,14 @@ void wal_stream_bounds(struct wal_stream *st, uint64_t *ret_first, uint64_t *ret
 int64_t wal_stream_mtime(struct wal_stream *st)
 {
 	return atomic_load_explicit(&st->pub_mtime, memory_order_acquire);
+}
+
+uint64_t wal_stream_timed_id(struct wal_stream *st)
+{
+	uint64_t next;
+
+	wal_stream_bounds(st, NULL, &next, NULL);
+	return st->timed_id < next ? st->timed_id : next;
 }
 
 struct segcache_request stream_segment_request(const struct wal_stream *st, size_t index)

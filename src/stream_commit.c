@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cleanup.h"
 #include "stream_impl.h"
 
 bool stream_op_syncs(const struct wal_stream *st, const struct wal_op *op)
@@ -75,6 +76,24 @@ void stream_give_syncing(struct wal_stream *st)
 	pthread_cond_broadcast(&st->turn);
 }
 
+/*
+ * The times of restored entries are in the sidecar alone, where they were written before the frames. Of the others they are never far from those that the next open makes up. A temporary file in
+ * its place does not outlast the process anyhow.
+ */
+static void sync_times(struct wal_stream *st, const struct segment *segment)
+{
+	struct sys *sys = st->engine->env.sys;
+
+	pthread_mutex_lock(&st->meta_lock);
+	bool wanted = st->meta_unsynced && st->meta_fd < 0;
+	st->meta_unsynced = false;
+	pthread_mutex_unlock(&st->meta_lock);
+	int result = wanted ? sys->fdatasync(sys, segment->meta_fd) : 0;
+	if (result < 0)
+		log_write(&st->engine->env.log, WAL_LOG_WARNING, "stream '%s': a power failure may cost the times of entries that were restored: syncing the sidecar failed: %s",
+			  st->name, wal_strerror(result));
+}
+
 static int sync_active(struct wal_stream *st)
 {
 	struct sys *sys = st->engine->env.sys;
@@ -83,6 +102,7 @@ static int sync_active(struct wal_stream *st)
 
 	if (result < 0)
 		return result;
+	sync_times(st, segment);
 	result = sys->fdatasync(sys, segment->fd);
 	segcache_put(st->engine->segcache, segment);
 	return result;
@@ -191,16 +211,41 @@ void stream_flush_meta(struct wal_stream *st)
 	pthread_mutex_lock(&st->lock);
 	/* Not of a segment that was left meanwhile; and what a stopped stream has in memory is not in the file. */
 	bool wanted = segment->first_id == st->active.first_id && st->health == WAL_HEALTHY;
-	uint64_t block_no = st->meta.block_no, durable = st->active.durable_end;
+	uint64_t block_no = st->meta.block_no, durable = st->active.durable_end, id = st->meta.at.id;
 	size_t used = st->meta.used;
 	memcpy(block, st->meta.block, META_OFF_RECORDS + used);
 	pthread_mutex_unlock(&st->lock);
-	/* The appender may have written this block in full already, and not published it yet. */
-	if (wanted && block_no >= st->meta_full) {
+	/* The appender may have written this block in full already, or ahead of the frames, and not published it yet. */
+	if (wanted && block_no >= st->meta_full && id >= st->meta_ahead) {
 		meta_block_seal(block, used, durable);
 		sys_pwrite_full(sys, st->meta_fd >= 0 ? st->meta_fd : segment->meta_fd, block, sizeof block, block_no * META_BLOCK_BYTES);
 		st->meta_flushed_ns = sys->now(sys);
 	}
 	pthread_mutex_unlock(&st->meta_lock);
 	segcache_put(st->engine->segcache, segment);
+}
+
+void stream_meta_write_ahead(struct wal_stream *st, int fd, const struct meta_writer *w)
+{
+	uint8_t block[META_BLOCK_BYTES];
+
+	memcpy(block, w->block, META_OFF_RECORDS + w->used);
+	meta_block_seal(block, w->used, w->durable);
+	LOCKED_SCOPE(&st->meta_lock);
+	st->meta_ahead = w->at.id;
+	st->meta_unsynced = true;
+	sys_pwrite_full(st->engine->env.sys, fd, block, sizeof block, w->block_no * META_BLOCK_BYTES);
+}
+
+void stream_meta_take_back(struct wal_stream *st, int fd)
+{
+	struct sys *sys = st->engine->env.sys;
+
+	/* The holder of `writing` alone changes st->meta, and that is the caller. */
+	pthread_mutex_lock(&st->meta_lock);
+	st->meta_ahead = 0;
+	st->meta_full = st->meta.block_no;
+	sys->ftruncate(sys, fd, (st->meta.block_no + 1) * META_BLOCK_BYTES);
+	pthread_mutex_unlock(&st->meta_lock);
+	stream_flush_meta(st);
 }

@@ -88,6 +88,7 @@ struct wal_stream {
 	atomic_uint_fast64_t pub_next;
 	atomic_uint_fast64_t pub_durable;
 	atomic_int_fast64_t pub_mtime;
+	uint64_t timed_id; /* see wal_stream_timed_id(); UINT64_MAX: all are. Set when it is opened */
 
 	_Atomic(struct stream_stats *) stats; /* NULL: nothing has happened yet */
 
@@ -147,6 +148,8 @@ struct wal_stream {
 	pthread_mutex_t meta_lock;
 	/* protected by meta_lock */
 	uint64_t meta_full;	     /* blocks written in full: never written again */
+	uint64_t meta_ahead;	     /* what is written of the last block tells of ids below this: no state from before may replace it */
+	bool meta_unsynced;	     /* times of restored entries have been written since the sidecar was synced */
 	int meta_fd;		     /* >= 0: the sidecar is in this temporary file, for want of a better place */
 	struct id_array old_meta_fds; /* of segments that were sealed since: whoever had one pinned may still look there */
 	atomic_int_fast64_t meta_flushed_ns; /* when the last block was last written; read without the lock */
@@ -390,6 +393,15 @@ void stream_give_syncing(struct wal_stream *st);
 
 /* Writes the sidecar's last block as it is published now, for the next open to find. Errors only cost that. No lock held. */
 void stream_flush_meta(struct wal_stream *st);
+
+/*
+ * Caller holds `writing`, and no lock. Writes the last block of `w` to the sidecar `fd` before the frames that it tells of, and before it is published. Errors cost the times of these if the process dies before the block is
+ * written again.
+ */
+void stream_meta_write_ahead(struct wal_stream *st, int fd, const struct meta_writer *w);
+
+/* Likewise. Nothing came of the frames: the sidecar is as it is published again, or the next ones could be taken for them. */
+void stream_meta_take_back(struct wal_stream *st, int fd);
 
 /* ---- stream_space.c ---- */
 

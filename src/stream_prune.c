@@ -5,8 +5,9 @@
  * The crash order:
  *	1	segments.idx is replaced by one without them
  *	2	in memory they are gone: nobody finds a way to them any more
- *	3	oldest first: the segment is unlinked, its sidecar is, the directory fsynced
+ *	3	oldest first: the segment is unlinked, the directory fsynced, its sidecar unlinked
  *
+ * The sidecar goes last, as a segment that a crash brings back without it would have lost the times of its entries; one that is left behind goes at the next open.
  * The directory is synced after each, because without that a crash could keep the removal of a later one and lose that of an earlier one, and ids would be missing in the middle. So
  * a crash leaves the files from some id on, and those are the truth for the next open: it finds older segments than the index lists, and lists them again. ironwal goes by the index, which
  * never names one that is not there.
@@ -133,10 +134,10 @@ static int remove_segment(struct wal_stream *st, int dir_fd, uint64_t id)
 	int result = sys->unlinkat(sys, dir_fd, name_segment(name, id), 0);
 
 	if (result == 0 || result == -ENOENT)
-		result = sys->unlinkat(sys, dir_fd, name_meta(name, id), 0);
-	if (result == 0 || result == -ENOENT)
 		result = sys->fsync(sys, dir_fd);
-	return result;
+	if (result == 0)
+		result = sys->unlinkat(sys, dir_fd, name_meta(name, id), 0);
+	return result == -ENOENT ? 0 : result;
 }
 
 /* Step 3. */

@@ -61,6 +61,16 @@ int stream_allocate(struct wal_stream *st, struct segment *segment, uint64_t byt
 	return result;
 }
 
+/*
+ * Caller holds st->space_lock. Whoever publishes a write moves the end and then clears in_flight, without that lock: read the other way round, what was just written may be counted twice, but is never left out.
+ */
+static uint64_t taken(const struct wal_stream *st)
+{
+	uint64_t in_flight = st->in_flight;
+
+	return in_flight + st->active.end + st->reserved;
+}
+
 int stream_reserve(struct wal_stream *st, uint64_t bytes)
 {
 	int result = 0;
@@ -77,7 +87,7 @@ int stream_reserve(struct wal_stream *st, uint64_t bytes)
 		struct segment *segment;
 
 		pthread_mutex_lock(&st->space_lock);
-		bool fits = st->active.end + st->in_flight + st->reserved + bytes <= st->allocated || st->no_fallocate;
+		bool fits = taken(st) + bytes <= st->allocated || st->no_fallocate;
 		if (fits)
 			st->reserved += bytes;
 		pthread_mutex_unlock(&st->space_lock);
@@ -89,7 +99,7 @@ int stream_reserve(struct wal_stream *st, uint64_t bytes)
 		if (result < 0)
 			return result;
 		pthread_mutex_lock(&st->space_lock);
-		uint64_t need = st->active.end + st->in_flight + st->reserved + bytes;
+		uint64_t need = taken(st) + bytes;
 		if (segment->first_id == st->active.first_id && need > st->allocated && !st->no_fallocate)
 			result = extend(st, segment, need);
 		pthread_mutex_unlock(&st->space_lock);

@@ -3,6 +3,8 @@
  * Writing frames: ops from the queue, several with one write where that fits, get ids, their frames are written, and they are handed on to the commit (stream_commit.c).
  *
  * The order within a write is: room allocated, frames written, sidecar extended, ids published. A failure cuts the file back to where it began.
+ *
+ * Of entries that are restored the sidecar comes before the frames, its last block too: the times that they have had elsewhere are in nothing else, and if this process dies no entry may be there without its own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -34,6 +36,7 @@ struct group {
 	uint64_t unsynced; /* frames before the first that are not durable yet */
 	uint64_t durable_end;
 	bool restarts; /* the stream has no entries, so its first may have any time */
+	bool restores; /* entries with times of their own are in it */
 	int64_t now;
 	struct meta_writer meta;
 	int meta_fd;
@@ -373,6 +376,7 @@ static void gather(struct wal_stream *st, struct group *g)
 	g->unsynced = st->active.frames - st->active.durable_frames;
 	g->durable_end = st->active.durable_end;
 	g->restarts = st->queue.head->internal.restored && st->segments.count == 1 && st->next_id == st->active.first_id && st->active.end == 0;
+	g->restores = false;
 	while (g->count < GROUP_OPS_MAX && st->queue.head) {
 		struct wal_op *op = st->queue.head;
 
@@ -386,6 +390,7 @@ static void gather(struct wal_stream *st, struct group *g)
 		g->ops[g->count++] = op_list_pop(&st->queue);
 		g->bytes += op->internal.frame_bytes;
 		g->entries += op_entries(op);
+		g->restores |= op->internal.restored != NULL;
 		if (op_is_spilled(op))
 			break;
 	}
@@ -415,6 +420,16 @@ static int pin_segment(struct group *g)
 	return stream_pin_active(g->st, &g->segment);
 }
 
+/* Nothing of such a group is spilled, so how many bytes it has is known before they are written. */
+static int extend_meta_ahead(struct group *g)
+{
+	int result = extend_meta(g, 0);
+
+	if (result == 0)
+		stream_meta_write_ahead(g->st, g->meta_fd, &g->meta);
+	return result;
+}
+
 /* No lock held. All of the group is in the file and in the (unpublished) sidecar, or nothing is; *ret_cut < 0 if taking it back failed too. */
 static int write_group(struct group *g, int *ret_cut)
 {
@@ -437,14 +452,18 @@ static int write_group(struct group *g, int *ret_cut)
 	result = stream_allocate(st, g->segment, room);
 	if (result == 0) {
 		began = true;
-		result = op_is_spilled(g->ops[0]) ? write_spilled(g) : write_frames(g);
+		result = g->restores ? extend_meta_ahead(g) : 0;
 	}
 	if (result == 0)
+		result = op_is_spilled(g->ops[0]) ? write_spilled(g) : write_frames(g);
+	if (result == 0 && !g->restores)
 		result = extend_meta(g, spilled_size);
 	if (result == 0)
 		spend_room(g);
 	if (result < 0 && began)
 		*ret_cut = stream_cut(st, g->segment, g->offset);
+	if (result < 0 && began && g->restores && *ret_cut == 0)
+		stream_meta_take_back(st, g->meta_fd);
 	segcache_put(st->engine->segcache, g->segment);
 	return result;
 }

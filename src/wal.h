@@ -299,6 +299,12 @@ void wal_stream_bounds(struct wal_stream *stream, uint64_t *ret_first, uint64_t 
 /* Time of the last append in nanoseconds of Unix time; for a stream without any, of its creation. Never blocks on the disk. */
 int64_t wal_stream_mtime(struct wal_stream *stream);
 
+/*
+ * Times of entries below this id are recorded. It is the next id, except in a store that is open read-only: there the times of the newest entries may have been made up when it
+ * was opened, because the process that writes the store has not recorded them yet (it does within moments, or when the next append or sync comes), or because they are lost. Never blocks.
+ */
+uint64_t wal_stream_timed_id(struct wal_stream *stream);
+
 enum wal_tail_state {
 	WAL_TAIL_CLEAN,	    /* the log ended with a whole frame (unused preallocated space behind it is clean) */
 	WAL_TAIL_TRUNCATED, /* a torn end was cut at open and kept in a file beside the segment; read-only: it was passed over */
@@ -723,7 +729,7 @@ int wal_checkpoint_prune_before(struct wal_store *store, const void *id, size_t 
  * Appends entries with the ids and times that they have: entries[0].id must be the stream's next id, each following one goes on without a gap, otherwise -EINVAL and nothing is
  * appended. A time that is not later than that of the entry before is made one nanosecond later; in a stream that holds no entries the first may have any. What lies before 1 or behind
  * INT64_MAX / 2 (the year 2116) counts as that. An append that follows goes on from there: it is 1 ns later if its own time would not be. Each becomes a frame of its own; but a run of entries that are 1 ns apart, as
- * the entries of a batch are, becomes a batch again, which is as good and smaller. Committed as WAL_SYNC_ASYNC does, or with WAL_DURABLE in `flags` durable when it returns. On
+ * the entries of a batch are, becomes a batch again, which is as good and smaller. Committed as WAL_SYNC_ASYNC does, or with WAL_DURABLE in `flags` durable when it returns, their times too. On
  * failure some of the first may be there: wal_stream_bounds() tells. Another append to the stream meanwhile makes it fail with -EINVAL. *ret_count (may be NULL) is how many were appended, on failure too. As
  * wal_stream_append_batch() otherwise; a count of 0 is nothing to do.
  */

@@ -67,7 +67,7 @@ offers() {
 }
 
 completes walctl che -- checkpoint
-completes walctl re -- repair
+completes walctl re -- repair restore
 completes walctl ro -- rotate route
 # each verb that help has, and nothing else
 mapfile -t verbs < <("$2" help | sed -n 's/^  \([a-z]*\) .*STORE.*/\1/p' | sort -u)
@@ -102,6 +102,11 @@ completes walctl checkpoint show store '' -- monday sunday
 completes walctl checkpoint rm store monday s -- sunday
 completes walctl prune store --checkpoint = m -- monday
 completes walctl init nowhere '' --
+completes walctl export store t -- "two\\ words"
+completes walctl export --to = '' -- tar files lines jsonl
+completes walctl export store --checkpoint = m -- monday
+completes walctl restore store fil -- file
+completes walctl copy store wi -- "with space"
 completes walctl ls nowhere '' --
 completes walctl frobnicate store '' --
 completes walfs st -- store

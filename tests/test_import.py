@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import shutil
 import signal
 import struct
@@ -30,7 +31,7 @@ def case(function):
 
 
 def run(*arguments, code=0, data=None):
-    done = subprocess.run([WALCTL, *map(str, arguments)], input=data, capture_output=True, check=False)
+    done = subprocess.run([WALCTL, *map(str, arguments)], input=data, capture_output=True, check=False, timeout=120)
     if code is not None and done.returncode != code:
         raise AssertionError(f"walctl {' '.join(map(str, arguments))}: expected exit code {code}, got {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}")
     return done
@@ -276,6 +277,29 @@ def a_wrong_length_is_stepped_over():
 
 
 @case
+def frames_inside_the_data_of_a_bad_one():
+    inner = b"".join(frame(number, b"inner %d" % number) for number in range(1, 9))
+    bad = flip(frame(4, b"a log in a log: " + inner + b"."), 20)
+    for log in (frames(1, 3) + bad + frames(5, 9), frames(1, 3) + flip(bad, 9) + frames(5, 9)):
+        done = Imported("walogs", write_log("log", {"wal-000001.log": log}), code=1)
+        equal(done.data(), payloads(1, 3) + payloads(5, 9), "entries")
+        equal([(f["kind"], f["sequence"], f["count"]) for f in done.findings], [("damage", 4, 1)], "findings")
+    done = Imported("walogs", write_log("log", {"wal-000001.log": frames(1, 3) + bad}), code=0)
+    equal((done.data(), done.kinds()), (payloads(1, 3), ["torn"]), "at the end")
+    done = Imported("walogs", write_log("log", {"wal-000001.log": frames(1, 3) + bad, "wal-000002.log": frames(5, 6)}), code=1)
+    equal((done.data(), done.kinds()), (payloads(1, 3) + payloads(5, 6), ["damage"]), "at the end of a segment")
+
+
+@case
+def much_damage_that_looks_like_large_frames():
+    gap, log = b"\0\xff" * 48, bytearray(frames(1, 1))
+    for number in range(2, 2002):
+        log += gap + frame(number, b"x")
+    done = Imported("walogs", write_log("log", {"wal-000001.log": log + frame(2002, bytes(16 << 20))}), "-n", code=1, read=False)
+    assert len(done.mapped) > 1 and done.mapped[0]["sequence"] == 1, len(done.mapped)
+
+
+@case
 def a_header_that_is_torn():
     done = Imported("walogs", write_log("log", {"wal-000001.log": frames(1, 5) + frame(6, b"x")[:9]}), code=0)
     equal(done.data(), payloads(1, 5), "entries")
@@ -437,6 +461,26 @@ def a_length_that_is_wrong():
         assert covered(done.findings, "wal-1.log", 16 + len(good)) and "gap" in done.kinds(), done.findings
         done = Imported("oxirs", log, "--resync", code=1)
         assert done.data() in (inserts(0, 42), inserts(0, 6) + inserts(8, 42)), f"length {wrong}: {len(done.data())} with --resync"
+
+
+@case
+def a_search_where_each_place_looks_like_a_large_record():
+    size = 32 << 20
+    places = b"".join(struct.pack("<QI2sI", 1, size - at - 12, b"\xfa\xfc", size - at - 12 - 7) for at in range(0, 18 * 50000, 18))
+    log = HEADER + records(inserts(0, 0)) + struct.pack("<QI", 1, 200000000) + places + bytes(size - len(places))
+    done = Imported("oxirs", write_log("log", {"wal-1.log": log}), "--resync", code=1)
+    equal((done.data(), done.kinds()), (inserts(0, 0), ["damage"]), "what is before it")
+
+
+@case
+def many_records_of_no_known_type():
+    log = HEADER + records(inserts(0, 0) + [b"\x09junk"] * 500000)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = Imported("oxirs", write_log("log", {"wal-1.log": log}), "-q", "-n", code=1, read=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert used < 8, f"{used} s of the processor for a file of {len(log)} bytes: it is read over and over"
+    equal((len(done.mapped), len(done.findings)), (1, 500000), "records, and what is none")
 
 
 @case
@@ -710,6 +754,13 @@ def what_cannot_be_meant():
                       ("--from=oxirs", "--checkpoints=some", log, store)):
         run("import", *arguments, code=2)
         assert not store.exists(), f"{arguments}: made a store"
+    run("import", "--from=lines", log / "wal-000001.log", store, "s")
+    for arguments in (("files", "-r", log, log / "store", "s"), ("files", "-r", log.parent, store, "s"), ("files", store / "s", store, "t"), ("lines", store / "LOCK", store, "t"),
+                      ("files", f"--report={store}/s/report", log, store, "s")):
+        before = tree(log.parent)
+        run("import", f"--from={arguments[0]}", *arguments[1:], code=2)
+        equal(tree(log.parent), before, f"{arguments}: all there is")
+    shutil.rmtree(store)
     run("import", "--from=walogs", log / "none", store, code=1)
     run("import", "--from=walogs", log.parent, store, code=1)
     run("import", "--from=oxirs", log.parent / "none", store, code=1)
@@ -732,7 +783,7 @@ def main():
             try:
                 function()
                 print(f"ok {number} - {name}")
-            except AssertionError as fault:
+            except (AssertionError, subprocess.TimeoutExpired) as fault:
                 failures += 1
                 print(f"not ok {number} - {name}\n# " + str(fault).replace("\n", "\n# "))
             sys.stdout.flush()

@@ -1777,6 +1777,45 @@ static void names_of_streams(void **state)
 }
 
 /* A segment that is a symlink or a directory leads nowhere: it must not be followed out of the store. */
+/* Its writer keeps the times of the newest entries in memory for some moments: who reads the store then can tell which those are. */
+static void store_read_beside_its_writer(void **state)
+{
+	struct wal_options ro = { .ro = true };
+	struct wal_entry_info info, seen;
+	struct wal_stream *st;
+	struct wal_store *store;
+	struct place p;
+	uint64_t timed = 0, next = 0;
+
+	(void)state;
+	place_make(&p, (struct wal_options){ .sync = WAL_SYNC_ASYNC });
+	/* On a machine that is slow just then all may be recorded at once. */
+	for (unsigned i = 0; i < 100 && timed == next; i++) {
+		stream_fill(p.st, next, next + 100);
+		assert_int_equal(wal_stream_timed_id(p.st), next + 100);
+		store = store_open_or_fail(p.path, &ro);
+		st = stream_open_or_fail(store, "s");
+		timed = wal_stream_timed_id(st);
+		wal_stream_bounds(st, NULL, &next, NULL);
+		for (uint64_t id = 0; id < timed; id++) {
+			assert_int_equal(wal_stream_lookup(p.st, id, &info), 0);
+			assert_int_equal(wal_stream_lookup(st, id, &seen), 0);
+			assert_int_equal(seen.time_ns, info.time_ns);
+		}
+		wal_stream_close(st);
+		store_close_or_fail(store);
+	}
+	assert_true(timed < next);
+	/* Once it is closed all are recorded. */
+	place_close(&p);
+	store = store_open_or_fail(p.path, &ro);
+	st = stream_open_or_fail(store, "s");
+	assert_int_equal(wal_stream_timed_id(st), next);
+	wal_stream_close(st);
+	store_close_or_fail(store);
+	place_remove(&p);
+}
+
 static void segments_that_are_no_files(void **state)
 {
 	char path[PATH_MAX], aside[PATH_MAX];
@@ -1863,6 +1902,7 @@ int main(void)
 		cmocka_unit_test(foreign_directory_as_a_store),
 		cmocka_unit_test(deleting_streams),
 		cmocka_unit_test(names_of_streams),
+		cmocka_unit_test(store_read_beside_its_writer),
 		cmocka_unit_test(segments_that_are_no_files),
 	};
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "checkpoints.h"
@@ -38,6 +39,23 @@ static int no_sync(struct sys *sys, int fd)
 	return 0;
 }
 
+/* Looked at in the middle of what is done. */
+static struct wal_stream *looked_at;
+static uint64_t looks;
+
+static int ftruncate_and_look(struct sys *sys, int fd, uint64_t size)
+{
+	uint64_t offset;
+
+	if (looked_at) {
+		assert_int_equal(wal_stream_offset_of(looked_at, 2, &offset), 0);
+		assert_int_equal(wal_stream_id_at(looked_at, offset, &offset, &(uint64_t){ 0 }), 0);
+		assert_int_equal(offset, 2);
+		looks++;
+	}
+	return __real_sys_real()->ftruncate(sys, fd, size);
+}
+
 struct sys *__wrap_sys_real(void)
 {
 	static struct sys quick;
@@ -46,6 +64,7 @@ struct sys *__wrap_sys_real(void)
 		quick = *__real_sys_real();
 		quick.fsync = no_sync;
 		quick.fdatasync = no_sync;
+		quick.ftruncate = ftruncate_and_look;
 	}
 	return &quick;
 }
@@ -72,6 +91,7 @@ static void place_close(struct place *p)
 static void place_make(struct place *p, const struct wal_options *opts)
 {
 	*p = (struct place){ .opts = { .sync = WAL_SYNC_ASYNC } };
+	looked_at = NULL;
 	if (opts)
 		p->opts = *opts;
 	tmpdir_make(&p->dir, "restore");
@@ -176,6 +196,49 @@ static void entries_of_long_ago(void **state)
 	expect_times(p.st, &g);
 	given_release(&g);
 	place_remove(&p);
+}
+
+/* A process that restores [from, to) and dies. */
+static void restore_and_die(struct place *p, struct given *g, uint64_t from, uint64_t to)
+{
+	int status;
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct wal_store *store;
+		struct wal_stream *st;
+		int r = wal_store_open(p->dir.path, &p->opts, &store, NULL);
+
+		if (r == 0)
+			r = wal_stream_open(store, "s", 0, &st, NULL);
+		if (r == 0)
+			r = wal_stream_restore(st, g->entries + from, to - from, 0, NULL);
+		_exit(r != 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+/* The times of some are in memory only as long as the sidecar's last block is not full: with them those of all that are restored later would be lost. */
+static void a_process_that_dies_while_it_restores(void **state)
+{
+	enum { COUNT = 400, STEP = 37 };
+	struct place p;
+	struct given g;
+
+	(void)state;
+	place_make(&p, &(struct wal_options){ .sync = WAL_SYNC_ASYNC, .segment_entries = 150 });
+	place_close(&p);
+	given_make(&g, 0, COUNT, LONG_AGO, SECOND);
+	for (uint64_t at = 0; at < COUNT; at += STEP)
+		restore_and_die(&p, &g, at, at + STEP < COUNT ? at + STEP : COUNT);
+	place_open(&p);
+	stream_expect(p.st, 0, COUNT);
+	expect_times(p.st, &g);
+	place_close(&p);
+	given_release(&g);
+	tmpdir_remove(&p.dir);
 }
 
 /* No entry may have the time of the one before, so an append behind them is 1 ns later. */
@@ -716,6 +779,22 @@ static void skips_one_after_the_other(void **state)
 	place_remove(&p);
 }
 
+/* The segment that is sealed by the second skip has no entries, and for a moment began where the ids ended. */
+static void offsets_are_asked_for_during_a_skip(void **state)
+{
+	struct place p;
+
+	(void)state;
+	place_make(&p, NULL);
+	stream_fill(p.st, 0, 3);
+	skip_to(&p, 10);
+	looked_at = p.st;
+	skip_to(&p, 20);
+	looked_at = NULL;
+	assert_true(looks >= 2);
+	place_remove(&p);
+}
+
 /* When what was lost is pruned, nothing is left that says so, and the stream can be deleted once the store has been opened again. */
 static void a_skip_is_pruned(void **state)
 {
@@ -1040,6 +1119,7 @@ static void checkpoints_that_can_not_be(void **state)
 	wal_stream_close(stream_open_or_fail(p.store, "t"));
 	stream_fill(p.st, 0, 10);
 	assert_int_equal(restore_checkpoint(p.store, "a", LONG_AGO, cut, 1, 0, &err), 0);
+	place_reopen(&p); /* so that no sidecar is still being written */
 	before = snapshot_take(p.dir.path);
 	assert_int_equal(restore_checkpoint(p.store, "", LONG_AGO + 1, cut, 1, 0, &err), -EINVAL);
 	assert_non_null(strstr(err.message, "1 to 65535 bytes"));
@@ -1137,6 +1217,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_of_long_ago),
+		cmocka_unit_test(a_process_that_dies_while_it_restores),
 		cmocka_unit_test(entries_of_the_future),
 		cmocka_unit_test(times_that_do_not_increase_are_made_to),
 		cmocka_unit_test(times_out_of_bounds),
@@ -1153,6 +1234,7 @@ int main(void)
 		cmocka_unit_test(a_stream_pruned_to_its_end_goes_on_elsewhere),
 		cmocka_unit_test(ids_behind_entries_are_lost),
 		cmocka_unit_test(skips_one_after_the_other),
+		cmocka_unit_test(offsets_are_asked_for_during_a_skip),
 		cmocka_unit_test(a_skip_is_pruned),
 		cmocka_unit_test(a_draft_over_a_skip),
 		cmocka_unit_test(a_checkpoint_covers_what_was_skipped),

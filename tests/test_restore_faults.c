@@ -14,7 +14,8 @@
 #include "stores.h"
 #include "test.h"
 
-#define LONG_AGO INT64_C(1000000000000000000)
+#define LONG_AGO INT64_C(1000000000000000000)  /* 2001 */
+#define FAR_AHEAD INT64_C(4000000000000000000) /* 2096 */
 
 enum {
 	SKIP_BY = 20,
@@ -72,6 +73,12 @@ static int run_skip(struct wal_store *store, struct wal_stream *st)
 	return wal_stream_skip(st, next + SKIP_BY);
 }
 
+/* Some in a batch, the others alone; no clock could have made them up. */
+static int64_t restored_time(unsigned i)
+{
+	return FAR_AHEAD + (i < 3 ? 10 * (int64_t)i : i < 7 ? 100 + (int64_t)i : 1000 * (int64_t)i);
+}
+
 static int run_restore(struct wal_store *store, struct wal_stream *st)
 {
 	uint8_t content[RESTORED][ENTRY_SIZE_MAX];
@@ -82,8 +89,7 @@ static int run_restore(struct wal_store *store, struct wal_stream *st)
 	(void)store;
 	wal_stream_bounds(st, NULL, &next, NULL);
 	for (unsigned i = 0; i < RESTORED; i++) {
-		/* Three alone, the others in batches. */
-		entries[i] = (struct wal_entry){ .id = next + i, .time_ns = LONG_AGO + (i < 3 ? 10 * (int64_t)i : 100 + (int64_t)i), .data = content[i] };
+		entries[i] = (struct wal_entry){ .id = next + i, .time_ns = restored_time(i), .data = content[i] };
 		entry_content(next + i, content[i], &entries[i].size);
 	}
 	int result = wal_stream_restore(st, entries, RESTORED, WAL_DURABLE, &count);
@@ -143,6 +149,22 @@ static void expect_entries(const struct scenario *s, struct wal_stream *st, uint
 	wal_buf_release(&buf);
 }
 
+/* Those that were restored have the times that they had. */
+static void expect_times(const struct scenario *s, struct wal_stream *st, const char *when)
+{
+	uint64_t next;
+
+	wal_stream_bounds(st, NULL, &next, NULL);
+	for (uint64_t id = s->next; s->run == run_restore && id < next && id < s->new_next; id++) {
+		struct wal_entry_info info;
+
+		assert_int_equal(wal_stream_lookup(st, id, &info), 0);
+		if (info.time_ns != restored_time((unsigned)(id - s->next)))
+			fail_msg("%s, %s: id %" PRIu64 " has the time %" PRId64 ", expected %" PRId64, s->name, when, id, info.time_ns,
+				 restored_time((unsigned)(id - s->next)));
+	}
+}
+
 static bool is_healthy(struct wal_stream *st, char reason[256])
 {
 	struct wal_stream_stat stat;
@@ -153,7 +175,7 @@ static bool is_healthy(struct wal_stream *st, char reason[256])
 }
 
 /* The stream stands where it stood (if `old`), or where it was to go. Returns its next id. */
-static uint64_t expect_state(const struct scenario *s, struct wal_store *store, bool old, const char *when)
+static uint64_t expect_state(const struct scenario *s, struct wal_store *store, bool old, bool power_cut, const char *when)
 {
 	struct wal_stream *st = stream_open_or_fail(store, "s");
 	char reason[256];
@@ -166,6 +188,9 @@ static uint64_t expect_state(const struct scenario *s, struct wal_store *store, 
 	if (!is_new && !(old && (is_old || (s->in_part && first == s->first && next > s->next && next < s->new_next))))
 		fail_msg("%s, %s: ids %" PRIu64 " to %" PRIu64, s->name, when, first, next);
 	expect_entries(s, st, first, next);
+	/* The death of the process costs none; a power cut those that were not acknowledged. */
+	if (!power_cut || !old)
+		expect_times(s, st, when);
 	if (s->run == run_checkpoint) {
 		struct wal_checkpoint *cp;
 		int r = wal_checkpoint_load(store, "c", 1, &cp);
@@ -279,7 +304,7 @@ static bool try_fault(struct memfs *fs, const struct scenario *s, unsigned nth, 
 		wal_stream_close(st);
 		next = got;
 	} else {
-		next = expect_state(s, store, result != 0, when);
+		next = expect_state(s, store, result != 0, false, when);
 	}
 	store_close_or_fail(store);
 	if (result == 0 || appended == 0)
@@ -321,6 +346,46 @@ static void each_write_is_cut_short(void **state)
 	sweep(WRITE_SHORT, ENOSPC);
 }
 
+/* Times are written before the entries that they are for. When these come to nothing, others that get their ids do not get their times. */
+static void a_process_that_dies_after_a_restore_that_failed(void **state)
+{
+	const struct scenario *s = &scenarios[5];
+	struct wal_entry_info info;
+	struct wal_store *store;
+	struct faultsys f;
+	struct memfs fs;
+	uint64_t next;
+
+	(void)state;
+	memfs_init(&fs);
+	faultsys_init(&f);
+	f.real = &fs.sys;
+	assert_int_equal(store_open(&f.sys, "/store", &options, &store, NULL), 0);
+	struct wal_stream *st = stream_open_or_fail(store, "s");
+	faultsys_fail(&f, FAULT_PWRITEV, 2, EIO);
+	assert_int_equal(s->run(store, st), -EIO);
+	assert_true(faultsys_hit(&f));
+	faultsys_fail(&f, FAULT_ANY, 0, 0);
+	wal_stream_bounds(st, NULL, &next, NULL);
+	assert_int_equal(next, 0);
+	stream_fill(st, 0, 2);
+	wal_stream_close(st);
+	memfs_set_dead(&fs, true);
+	wal_store_close(store);
+	memfs_set_dead(&fs, false);
+
+	assert_int_equal(store_open(&fs.sys, "/store", &options, &store, NULL), 0);
+	st = stream_open_or_fail(store, "s");
+	stream_expect(st, 0, 2);
+	for (uint64_t id = 0; id < 2; id++) {
+		assert_int_equal(wal_stream_lookup(st, id, &info), 0);
+		assert_true(info.time_ns < FAR_AHEAD);
+	}
+	wal_stream_close(st);
+	store_close_or_fail(store);
+	memfs_release(&fs);
+}
+
 /* ---- Power cuts ---- */
 
 enum { STATES = 5 };
@@ -335,10 +400,10 @@ static void look_after_power_cut(const struct scenario *s, struct memfs *disk, b
 	struct wal_options ro = options;
 	ro.ro = true;
 	assert_int_equal(store_open(&disk->sys, "/store", &ro, &store, NULL), 0);
-	uint64_t seen = expect_state(s, store, !acknowledged, when);
+	uint64_t seen = expect_state(s, store, !acknowledged, true, when);
 	assert_int_equal(wal_store_close(store), 0);
 	assert_int_equal(store_open(&disk->sys, "/store", &options, &store, NULL), 0);
-	uint64_t next = expect_state(s, store, !acknowledged, when);
+	uint64_t next = expect_state(s, store, !acknowledged, true, when);
 	assert_int_equal(next, seen);
 	assert_int_equal(wal_store_close(store), 0);
 	expect_goes_on(s, &disk->sys, next);
@@ -402,6 +467,7 @@ int main(void)
 		cmocka_unit_test(each_call_fails),
 		cmocka_unit_test(the_disk_is_full_from_some_call_on),
 		cmocka_unit_test(each_write_is_cut_short),
+		cmocka_unit_test(a_process_that_dies_after_a_restore_that_failed),
 		cmocka_unit_test(power_cut_at_each_moment),
 	};
 

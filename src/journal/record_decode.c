@@ -96,7 +96,7 @@ static int take_number(struct decoder *d, const char *what, size_t bytes, uint64
 static int take_count(struct decoder *d, const char *what, size_t bytes_min, size_t *ret)
 {
 	size_t start = d->at;
-	uint64_t count;
+	uint64_t count = 0; /* here and below: gcc 12 at -O3 does not see that what fails has a result */
 	int r = take_number(d, what, 8, &count);
 
 	if (r)
@@ -123,7 +123,7 @@ static const char *keep_bytes(struct decoder *d, size_t size)
 
 static int take_text(struct decoder *d, const char *what, const char *length_what, const char **ret_text, size_t *ret_size)
 {
-	size_t size, valid;
+	size_t size = 0, valid;
 	int r = take_count(d, length_what, 1, &size);
 
 	if (r)
@@ -245,7 +245,7 @@ static int take_data(struct decoder *d, size_t depth, struct wal_record *ret)
 static int take_record(struct decoder *d, size_t depth, struct wal_record *ret)
 {
 	size_t start = d->at;
-	uint64_t type;
+	uint64_t type = 0;
 	int r = take_number(d, "the type of a record", 4, &type);
 
 	if (r)

@@ -29,6 +29,9 @@ static const struct verb *const verbs[] = {
 	&verb_verify,
 	&verb_repair,
 	&verb_import,
+	&verb_export,
+	&verb_restore,
+	&verb_copy,
 };
 
 enum { VERB_COUNT = sizeof(verbs) / sizeof(verbs[0]) };
@@ -109,7 +112,7 @@ static enum exit_code dispatch_help(int argc, char **argv, FILE *out)
 static enum exit_code dispatch(int argc, char **argv, FILE *out)
 {
 	if (argc < 2)
-		return command_usage(NULL, "no verb: expected init, ls, stat, append, cat, rotate, sync, prune, checkpoint, route, verify, repair or import");
+		return command_usage(NULL, "no verb: expected init, ls, stat, append, cat, rotate, sync, prune, checkpoint, route, verify, repair, import, export, restore or copy");
 	if (!strcmp(argv[1], "--help"))
 		return put_help(out, NULL);
 	if (!strcmp(argv[1], "help"))

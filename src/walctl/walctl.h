@@ -50,7 +50,7 @@ struct verb {
 	enum exit_code (*run)(struct command *command);
 };
 
-extern const struct verb verb_init, verb_ls, verb_stat, verb_append, verb_cat, verb_rotate, verb_sync, verb_prune, verb_route, verb_verify, verb_repair, verb_import;
+extern const struct verb verb_init, verb_ls, verb_stat, verb_append, verb_cat, verb_rotate, verb_sync, verb_prune, verb_route, verb_verify, verb_repair, verb_import, verb_export, verb_restore, verb_copy;
 extern const struct verb verb_checkpoint_create, verb_checkpoint_show, verb_checkpoint_list, verb_checkpoint_rm, verb_checkpoint_compact;
 
 /* What the library reports while a store is open, from any thread. */

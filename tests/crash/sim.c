@@ -98,6 +98,7 @@ static const char *const small_scripts[] = {
 	"0cx0ca1cx",
 	"0cr0ata1ca2co1b",
 	"0clees",
+	"0cavkVv",
 };
 
 /* The same for what is no append. */

@@ -273,6 +273,25 @@ static void do_batch(struct workload *w, unsigned slot, unsigned flags)
 	note_done(w, slot, result, is_durable(w, flags, true), first, id);
 }
 
+static void do_restore(struct workload *w, unsigned slot, unsigned flags)
+{
+	struct slot *s = &w->slots[slot];
+	uint64_t first = slot_next(s);
+	struct wal_entry entries[RESTORED_AT_ONCE];
+	size_t count = 0;
+
+	for (size_t i = 0; i < RESTORED_AT_ONCE; i++) {
+		const struct known_entry *e = new_entry(w, slot, w->size_max / 2);
+
+		/* Apart, or they would be a batch. */
+		entries[i] = (struct wal_entry){ .id = first + i, .time_ns = 1000 * (int64_t)(first + i + 1), .data = e->data, .size = e->size };
+	}
+	/* What is there already may be later than that: then they follow 1 ns apart all the same. */
+	note(w, NOTE_SUBMITTED, slot, slot_next(s));
+	int result = wal_stream_restore(s->stream, entries, RESTORED_AT_ONCE, flags, &count);
+	note_done(w, slot, result, flags & WAL_DURABLE, first, first + RESTORED_AT_ONCE - count);
+}
+
 static void do_txn(struct workload *w, unsigned slot)
 {
 	struct slot *s = &w->slots[slot];
@@ -521,6 +540,10 @@ static void step(struct workload *w, unsigned slot, char what)
 	case 't':
 		do_txn(w, slot);
 		break;
+	case 'v':
+	case 'V':
+		do_restore(w, slot, what == 'V' ? WAL_DURABLE : 0);
+		break;
 	case 'd':
 	case 'D':
 		do_draft(w, slot, what == 'D' ? LARGE_DRAFT : ANY_SIZE);
@@ -591,9 +614,9 @@ void workload_release(struct workload *w)
 void workload_make_script(struct random *random, enum script_kind kind, char *script, size_t length)
 {
 	static const char *const letters[] = {
-		"aaaaaaaaaaaaaaaAAbbbBttdddmmmssSrrrok0123",
+		"aaaaaaaaaaaaaaaAAbbbBttvVdddmmmssSrrrok0123",
 		"aaaaaaaaAbbBtdmmsrrrrokpppPPqqCCCMEnnRRQff0123",
-		"aaaaaaaAbbtdmmsrrrokppPqCCCMEnnRQffyyyy0123",
+		"aaaaaaaAbbtvdmmsrrrokppPqCCCMEnnRQffyyyy0123",
 	};
 
 	for (size_t i = 0; i < length; i++)

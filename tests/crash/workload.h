@@ -8,6 +8,7 @@
  *	e l		append an empty entry, one of 964 bytes: the header behind that lies across two sectors in an awkward place
  *	b B		a batch of 2 to 4, durably
  *	t		a transaction
+ *	v V		restore three entries, durably
  *	d		a draft in three writes
  *	D		a draft of more than a megabyte, which goes over a temporary file
  *	m		six ops submitted at once, some of them batches, and waited for

@@ -8,6 +8,7 @@
 enum {
 	BATCH_MAX = 4,
 	SUBMITTED_AT_ONCE = 6,
+	RESTORED_AT_ONCE = 3,
 };
 
 struct submitted {

@@ -141,26 +141,58 @@ static bool same_file(const char *a, const char *b)
 	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* What is written must not be what is read. */
-static bool is_in_source(const struct import *import, const char *path)
+/* Where `path` is, or would be made; for free(3). */
+static char *real_place(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	char *parent = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
-	bool is = same_file(path, import->source_path) || (parent && same_file(parent, import->source_path));
+	char *real = realpath(path, NULL), *parent, *slash;
 
+	if (real || errno != ENOENT)
+		return real;
+	parent = strdup(path);
+	if (!parent)
+		return NULL;
+	while ((slash = strrchr(parent, '/')) && slash > parent && !slash[1])
+		*slash = '\0';
+	if (slash)
+		slash[slash == parent] = '\0';
+	real = realpath(slash ? parent : ".", NULL);
 	free(parent);
+	return real;
+}
+
+/* Whether `path` is `directory` or somewhere below it. */
+static bool is_inside(const char *path, const char *directory)
+{
+	char *place = real_place(path), *slash;
+	bool is = same_file(path, directory);
+
+	while (place && !is) {
+		is = same_file(place, directory);
+		slash = strrchr(place, '/');
+		if (!slash || !slash[1])
+			break;
+		slash[slash == place] = '\0';
+	}
+	free(place);
 	return is;
 }
 
+/* What is written must not be what is read. */
 static enum exit_code check_places(const struct import *import, const struct command *command)
 {
 	const int files[] = { OPT_REPORT, OPT_APPEND };
 
 	if (same_file(import->source_path, command->store_path))
 		return command_usage(command->verb, "SRC and STORE are the same: '%s'", import->source_path);
+	if (import->options.recursive && is_inside(command->store_path, import->source_path))
+		return command_usage(command->verb, "STORE '%s' is in SRC, so that with --recursive it would be imported into itself", command->store_path);
+	if (is_inside(import->source_path, command->store_path))
+		return command_usage(command->verb, "SRC '%s' is in STORE, which is to be changed", import->source_path);
 	for (size_t i = 0; i < 2; i++) {
-		if (command->given[files[i]] && (is_in_source(import, command->given[files[i]]) || same_file(command->given[files[i]], command->store_path)))
-			return command_usage(command->verb, "--%s=%s: that is in SRC, which is not to be changed, or the STORE", options[files[i]].name, command->given[files[i]]);
+		const char *file = command->given[files[i]];
+
+		if (file && (is_inside(file, import->source_path) || is_inside(file, command->store_path)))
+			return command_usage(command->verb, "--%s=%s: that is in SRC, which is not to be changed, or the STORE", options[files[i]].name, file);
 	}
 	return EXIT_OK;
 }

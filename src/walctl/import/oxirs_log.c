@@ -9,7 +9,11 @@ enum {
 	PROBE_RECORDS = 64,	     /* looked at to tell the encoding of a file */
 	NUMBERS_AHEAD = 64,	     /* how far from its neighbour's a number may be to be believed without a checksum */
 	REPAIR_BYTES_MAX = 4 << 20, /* of a record whose length is wrong */
+	SEARCH_FACTOR = 16,
 };
+
+/* Looking for records behind wrong lengths reads what may be one, at each place. What that may cost at most in all, so that no file can make it endless. */
+#define SEARCH_BYTES_MIN ((uint64_t)1 << 30)
 
 static const uint8_t file_magic[8] = { 'W', 'A', 'L', 'V', 1, 0, 0, 0 };
 
@@ -116,6 +120,7 @@ static int look_at(struct oxirs_log *log, uint64_t offset, enum wal_record_encod
 	r = input_get(&log->input, offset, OXIRS_RECORD_HEADER_BYTES + length, &p, err);
 	if (r < 0)
 		return r;
+	log->looked += length;
 	ret->data = p + OXIRS_RECORD_HEADER_BYTES;
 	return decode(log, encoding, length, ret, err);
 }
@@ -245,13 +250,20 @@ static int open_next(struct oxirs_log *log, struct item *item, bool *ret_told, s
 
 /* ---- What is no record ---- */
 
-/* From `offset` on, the first place that must be a record: its number follows, it takes all its bytes, and behind it the log goes on. */
-static int find_record(struct oxirs_log *log, uint64_t offset, uint64_t *ret_offset, struct wal_error *err)
+/*
+ * From `offset` on, the first place that must be a record: its number follows, it takes all its bytes, and behind it the log goes on. input->size if there is none, or not all were tried
+ * (*ret_given_up).
+ */
+static int find_record(struct oxirs_log *log, uint64_t offset, uint64_t *ret_offset, bool *ret_given_up, struct wal_error *err)
 {
 	uint64_t begin = offset;
 
+	*ret_offset = log->input.size;
+	*ret_given_up = log->searched > log->searched_max;
+	if (*ret_given_up)
+		return 0;
 	for (; bytes_left(log, offset) > OXIRS_RECORD_HEADER_BYTES; offset++) {
-		uint64_t number, ahead = NUMBERS_AHEAD + (offset - begin) / OXIRS_RECORD_HEADER_BYTES;
+		uint64_t number, ahead = NUMBERS_AHEAD + (offset - begin) / OXIRS_RECORD_HEADER_BYTES, looked = log->looked;
 		struct look look;
 		const uint8_t *p;
 		int r = input_get(&log->input, offset, OXIRS_RECORD_HEADER_BYTES, &p, err);
@@ -270,6 +282,10 @@ static int find_record(struct oxirs_log *log, uint64_t offset, uint64_t *ret_off
 			return r;
 		if (r == 1)
 			break;
+		log->searched += log->looked - looked;
+		*ret_given_up = log->searched > log->searched_max;
+		if (*ret_given_up)
+			return 0;
 	}
 	*ret_offset = bytes_left(log, offset) > OXIRS_RECORD_HEADER_BYTES ? offset : log->input.size;
 	return 0;
@@ -278,13 +294,16 @@ static int find_record(struct oxirs_log *log, uint64_t offset, uint64_t *ret_off
 static int tell_lost(struct oxirs_log *log, const char *why, struct item *item, struct wal_error *err)
 {
 	uint64_t end = log->input.size;
-	int r = log->resync ? find_record(log, log->offset + 1, &end, err) : 0;
+	bool given_up = false;
+	int r = log->resync ? find_record(log, log->offset + 1, &end, &given_up, err) : 0;
 
 	if (r < 0)
 		return r;
 	oxirs_place(log, item, end - log->offset);
 	if (end < log->input.size)
 		finding_set(item, FINDING_DAMAGE, "a record", "%s; records again from offset %llu on", why, (unsigned long long)end);
+	else if (given_up)
+		finding_set(item, FINDING_DAMAGE, "a record", "%s; not every place behind it was tried for a record", why);
 	else
 		finding_set(item, FINDING_DAMAGE, "a record", "%s; nothing tells where the next one is", why);
 	advance(log, end - log->offset);
@@ -320,10 +339,13 @@ static int find_real_length(struct oxirs_log *log, const struct look *look, size
 	*ret_used = 0;
 	if (!log->known || (log->any && (look->number <= log->last || look->number - log->last > NUMBERS_AHEAD)))
 		return 0;
-	if (!look->used && log->resync) {
+	if (!look->used && log->resync && log->searched <= log->searched_max) {
+		uint64_t looked = log->looked;
+
 		r = look_at(log, log->offset, log->encoding, REPAIR_BYTES_MAX, &again, err);
 		if (r < 0)
 			return r;
+		log->searched += log->looked - looked;
 	}
 	if (!again.used)
 		return 0;
@@ -475,7 +497,8 @@ int oxirs_log_next(struct oxirs_log *log, struct item *ret, struct wal_record *r
 
 void oxirs_log_rewind(struct oxirs_log *log)
 {
-	struct oxirs_log begin = { .files = log->files, .resync = log->resync, .now_ns = log->now_ns, .input = log->input, .record = log->record, .standard = log->standard };
+	struct oxirs_log begin = { .files = log->files, .resync = log->resync, .now_ns = log->now_ns, .searched_max = log->searched_max, .input = log->input,
+				   .record = log->record, .standard = log->standard };
 
 	input_close(&begin.input);
 	*log = begin;
@@ -489,6 +512,7 @@ int oxirs_log_open(struct oxirs_log *log, const char *path, const struct source_
 	r = listing_read(&log->files, path, is_log_name, false, NULL, err);
 	if (r == 0 && !log->files.count)
 		r = source_fail(err, -ENOENT, "'%s' has no files wal-*.log", path);
+	log->searched_max = SEARCH_FACTOR * log->files.bytes > SEARCH_BYTES_MIN ? SEARCH_FACTOR * log->files.bytes : SEARCH_BYTES_MIN;
 	return r;
 }
 

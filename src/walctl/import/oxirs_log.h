@@ -43,6 +43,9 @@ struct oxirs_log {
 	uint64_t offset;
 	size_t mended; /* not 0: the record at `offset` takes so many bytes, whatever its length says */
 	bool unsure;   /* `offset` stands behind such a record */
+	uint64_t looked;	/* bytes looked at for records, */
+	uint64_t searched;	/* and how many of them to find records behind a wrong length */
+	uint64_t searched_max;
 	/* numbers */
 	bool may_restart; /* at the beginning of a file, and behind a header inside one */
 	bool any;

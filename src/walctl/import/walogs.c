@@ -17,7 +17,7 @@
 #include "source.h"
 #include "walogs_frame.h"
 
-/* Looking for frames behind damage, each place that may be one is checked. What that may cost at most, so that no file can make it endless. */
+/* Looking for frames behind damage, each place that may be one is checked. What that may cost at most in all, so that no file can make it endless. */
 #define SEARCH_BYTES_MIN ((uint64_t)1 << 30)
 #define FIRST_NUMBER_MAX ((uint64_t)1 << 40)
 enum { SEARCH_FACTOR = 16, NEAR_NUMBERS = 1024 };
@@ -37,6 +37,7 @@ struct walogs {
 	bool any;	/* `last` is set */
 	uint64_t last;	/* the number met last, */
 	uint64_t highest; /* and the highest since the numbers began */
+	uint64_t budgets[2]; /* of bytes that looking for frames may still check: at places with any number, and with one that may follow */
 };
 
 /* A frame, or why there is none. */
@@ -110,12 +111,12 @@ static bool is_near(const struct walogs *w, uint64_t lsn, uint64_t bytes)
 
 /*
  * The next place from `offset` on where a frame is whole; input->size if there is none, or not all were tried (*ret_given_up): of places with a number that may follow, and of others, as many are tried as a
- * budget for each allows.
+ * budget for each allows, which is for all searches together: or many short ones, each for the largest frame, would be without bound.
  */
 static int find_frame(struct walogs *w, uint64_t offset, uint64_t *ret_offset, bool *ret_given_up, struct look *ret, struct wal_error *err)
 {
 	struct input *input = &w->input;
-	uint64_t begin = offset, budget = SEARCH_FACTOR * input->size > SEARCH_BYTES_MIN ? SEARCH_FACTOR * input->size : SEARCH_BYTES_MIN, budgets[2] = { budget, budget };
+	uint64_t begin = offset;
 
 	*ret_given_up = false;
 	for (; input->size - offset >= WALOGS_HEADER_BYTES; offset++) {
@@ -129,11 +130,11 @@ static int find_frame(struct walogs *w, uint64_t offset, uint64_t *ret_offset, b
 		if (ret->header.size > WALOGS_DATA_MAX || ret->header.size > input->size - offset - WALOGS_HEADER_BYTES || ret->header.lsn >> 56)
 			continue;
 		bool near = is_near(w, ret->header.lsn, offset - begin);
-		if (budgets[near] < ret->header.size) {
+		if (w->budgets[near] < ret->header.size) {
 			*ret_given_up = true;
 			continue;
 		}
-		budgets[near] -= ret->header.size;
+		w->budgets[near] -= ret->header.size;
 		r = look_at(input, offset, ret, err);
 		if (r < 0)
 			return r;
@@ -146,6 +147,28 @@ static int find_frame(struct walogs *w, uint64_t offset, uint64_t *ret_offset, b
 	ret->valid = false;
 	*ret_offset = input->size;
 	return 0;
+}
+
+/*
+ * Whether the bad frame at w->offset is over where its own length says, as the next one in the log stands there, or the file ends behind the number that was to come. Then only its data is bad, and what that
+ * holds is not to be searched: there may be frames in it, of a log that was stored in this one.
+ */
+static int find_own_end(struct walogs *w, const struct look *bad, uint64_t *ret_end, bool *ret_is, struct look *ret, struct wal_error *err)
+{
+	uint64_t rest = w->input.size - w->offset, end = w->offset + WALOGS_HEADER_BYTES + bad->header.size;
+	int r;
+
+	ret->valid = *ret_is = false;
+	if (rest < WALOGS_HEADER_BYTES || bad->header.size > WALOGS_DATA_MAX || bad->header.size > rest - WALOGS_HEADER_BYTES)
+		return 0;
+	*ret_end = end;
+	if (end == w->input.size) {
+		*ret_is = w->any && bad->header.lsn == w->last + 1;
+		return 0;
+	}
+	r = look_at(&w->input, end, ret, err);
+	*ret_is = r == 0 && ret->valid && (ret->header.lsn == bad->header.lsn + 1 || (w->any && ret->header.lsn == w->last + 2));
+	return r;
 }
 
 /* The first frame behind the file that is open, if the next file with anything in it begins with one. */
@@ -311,10 +334,12 @@ static void count_lost(struct walogs *w, struct item *item, uint64_t next)
 static int step_over(struct walogs *w, const struct look *bad, struct item *item, struct wal_error *err)
 {
 	struct look next;
-	uint64_t end;
-	bool given_up, in_last = w->index + 1 == w->files.count;
-	int r = find_frame(w, w->offset + 1, &end, &given_up, &next, err);
+	uint64_t end = w->offset; /* gcc 12 does not see that it is set */
+	bool given_up = false, is_own_end, in_last = w->index + 1 == w->files.count;
+	int r = find_own_end(w, bad, &end, &is_own_end, &next, err);
 
+	if (r == 0 && !is_own_end)
+		r = find_frame(w, w->offset + 1, &end, &given_up, &next, err);
 	if (r < 0)
 		return r;
 	place(w, item, end - w->offset);
@@ -437,6 +462,7 @@ int walogs_open(const char *path, const struct source_options *options, struct s
 		return r;
 	}
 	w->source.total = w->files.bytes;
+	w->budgets[0] = w->budgets[1] = SEARCH_FACTOR * w->files.bytes > SEARCH_BYTES_MIN ? SEARCH_FACTOR * w->files.bytes : SEARCH_BYTES_MIN;
 	*ret = &w->source;
 	return 0;
 }

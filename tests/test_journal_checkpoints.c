@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "faultsys.h"
 #include "journals.h"
 #include "test.h"
 
@@ -71,6 +72,53 @@ static void a_checkpoint_inside_a_transaction(void **state)
 		expect_replay(&t, expected[i]);
 		journal_teardown(&t);
 	}
+}
+
+/* Opening a journal in which another program left a transaction open, while the nth read fails: it fails, or what is appended next is replayed. */
+static bool opened_with_a_fault(unsigned nth, unsigned *failures)
+{
+	struct wal_stream *stream;
+	struct journal_test t;
+	struct faultsys f;
+	bool hit;
+	int r;
+
+	journal_setup(&t, &small_segments, NULL);
+	add(&t, "a");
+	put(&t, marker_of(WAL_RECORD_BEGIN, 77, 1));
+	for (unsigned i = 0; i < 4 * SMALL_SEGMENTS; i++)
+		put(&t, insert_of("never", 1));
+	journal_close(&t);
+	faultsys_init(&f);
+	assert_int_equal(store_open(&f.sys, t.dir.path, &t.store_opts, &t.store, NULL), 0);
+	stream = stream_open_or_fail(t.store, "j");
+	faultsys_fail(&f, FAULT_PREAD, nth, EIO);
+	r = wal_journal_open_stream(stream, NULL, &t.journal, NULL);
+	hit = faultsys_hit(&f);
+	assert_true(r == 0 || (hit && r == -EIO));
+	*failures += r != 0;
+	faultsys_fail(&f, FAULT_PREAD, 0, 0);
+	if (r)
+		assert_int_equal(wal_journal_open_stream(stream, NULL, &t.journal, NULL), 0);
+	add(&t, "b");
+	expect_replay(&t, "a b");
+	wal_journal_close(t.journal);
+	wal_stream_close(stream);
+	t.journal = NULL;
+	store_close_or_fail(t.store);
+	journal_teardown(&t);
+	return hit;
+}
+
+static void no_failing_read_leaves_a_transaction_open(void **state)
+{
+	unsigned nth = 1, failures = 0;
+
+	(void)state;
+	while (opened_with_a_fault(nth, &failures))
+		nth++;
+	print_message("# %u reads, %u failures\n", nth - 1, failures);
+	assert_true(failures > 0);
 }
 
 /* What is large is not read on the way to a checkpoint. */
@@ -220,6 +268,7 @@ int main(void)
 		cmocka_unit_test(a_checkpoint_hides_what_it_covers),
 		cmocka_unit_test(checkpoints_go_forward),
 		cmocka_unit_test(a_checkpoint_inside_a_transaction),
+		cmocka_unit_test(no_failing_read_leaves_a_transaction_open),
 		cmocka_unit_test(a_checkpoint_behind_and_before_large_records),
 		cmocka_unit_test(a_checkpoint_far_back),
 		cmocka_unit_test(automatic_checkpoints),

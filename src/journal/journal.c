@@ -50,6 +50,12 @@ static int begin_with_zero(struct wal_journal *j)
 	return append_marker(j, &(struct wal_record){ .type = WAL_RECORD_CHECKPOINT, .time = journal_now() });
 }
 
+/* Something that can't be read is a failure here, unless it doesn't matter: what might be open stays so, and takes in what is appended next. */
+static bool takes_no_appends(const struct wal_journal *j, int result)
+{
+	return result == -EROFS || (result == -EIO && wal_stream_health(j->stream) != WAL_HEALTHY);
+}
+
 static int load(struct wal_journal *j)
 {
 	struct checkpoint_found found;
@@ -68,7 +74,7 @@ static int load(struct wal_journal *j)
 	else
 		r = abort_open(j, found.sequence ? found.sequence + 1 : first, next);
 	/* What can't be appended to can be replayed. */
-	return r == -EROFS || r == -EIO ? 0 : r;
+	return takes_no_appends(j, r) ? 0 : r;
 }
 
 static int open_stream(struct wal_stream *stream, bool ours, const struct wal_journal_options *opts, struct wal_journal **ret, struct wal_error *err)

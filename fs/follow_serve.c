@@ -185,6 +185,10 @@ static void follow_run(struct job *job)
 		text_read_ahead(&follow->text);
 		if (!text_is_ready(&follow->text, 1, follow->pos))
 			text_rest(&follow->text);
+		if (pool_is_wanted(&follow->handle.fs->pool)) {
+			pool_submit(&follow->handle.fs->pool, &follow->job);
+			return;
+		}
 	}
 }
 

@@ -165,14 +165,15 @@ static int rows_add(struct walfs *fs, struct rows *rows, struct slot *slot)
 	return r;
 }
 
-/* Whether nothing has happened to it since the mount, and nothing is wrong with it. */
+/* Whether nothing has happened to it since the mount, nothing is wrong with it, and nothing was when it was mounted. */
 static bool is_idle(struct slot *slot)
 {
 	static const struct wal_stream_counters none;
 	struct wal_stream_counters now;
 
 	wal_stream_counters(slot->stream, &now);
-	return memcmp(&now, &none, sizeof(now)) == 0 && wal_stream_health(slot->stream) == WAL_HEALTHY;
+	return memcmp(&now, &none, sizeof(now)) == 0 && wal_stream_health(slot->stream) == WAL_HEALTHY &&
+	       wal_stream_tail(slot->stream) == WAL_TAIL_CLEAN;
 }
 
 /* A stream that was deleted meanwhile is not in it. */

@@ -61,6 +61,16 @@ void pool_submit(struct pool *pool, struct job *job)
 		job->run(job);
 }
 
+bool pool_is_wanted(struct pool *pool)
+{
+	bool wanted;
+
+	pthread_mutex_lock(&pool->lock);
+	wanted = pool->first;
+	pthread_mutex_unlock(&pool->lock);
+	return wanted;
+}
+
 void pool_release(struct pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);

@@ -36,6 +36,9 @@ void pool_init(struct pool *pool, unsigned threads_max);
 /* Runs the job soon, jobs being begun in the order of their submission. If no thread can be had it is run here. */
 void pool_submit(struct pool *pool, struct job *job);
 
+/* Whether a job waits for a thread: one that may go on for long submits itself again then, and returns. */
+bool pool_is_wanted(struct pool *pool);
+
 /* Runs what was submitted and ends the threads. */
 void pool_release(struct pool *pool);
 

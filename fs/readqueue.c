@@ -35,6 +35,11 @@ static void read_queue_run(struct job *job)
 	while ((pending = pop(queue))) {
 		queue->serve(handle, pending->req, pending->size, pending->offset);
 		free(pending);
+		/* Where several read from one file there is always a next one. Others are not to wait until they have all they want. */
+		if (pool_is_wanted(&fs->pool)) {
+			pool_submit(&fs->pool, &queue->job);
+			return;
+		}
 	}
 	handle_unref(handle);
 	walfs_end(fs);

@@ -99,7 +99,7 @@ static int start_iter(struct text *text, uint64_t id, uint64_t skip)
 	return 0;
 }
 
-/* WAL_END: the entry is not large, and has fewer than `wanted` bytes: better go through many. */
+/* WAL_END: the entry is not large, and has fewer than `wanted` bytes from there on: better go through many. An iterator would hold all of a large one, however little of it is left. */
 static int start_reader(struct text *text, uint64_t id, uint64_t skip, bool large, size_t wanted)
 {
 	struct wal_entry_info info;
@@ -107,6 +107,7 @@ static int start_reader(struct text *text, uint64_t id, uint64_t skip, bool larg
 
 	if (r)
 		return r;
+	large = large || info.size > RUN_BYTES;
 	if (skip >= info.size || (!large && info.size - skip < wanted)) {
 		leave(text);
 		return skip >= info.size ? -EBADMSG : WAL_END;
@@ -151,7 +152,7 @@ static int find(struct text *text, size_t wanted)
 		return -EBADMSG;
 	run_end = find_run_end(text, id);
 	large = run_end <= id;
-	if (large || text->jumped) {
+	if (large || text->jumped || skip) {
 		r = start_reader(text, id, skip, large, wanted);
 		if (r != WAL_END)
 			return r;

@@ -309,6 +309,12 @@ enum wal_health wal_stream_health(struct wal_stream *st)
 	return st->health;
 }
 
+enum wal_tail_state wal_stream_tail(struct wal_stream *st)
+{
+	LOCKED_SCOPE(&st->lock);
+	return st->tail;
+}
+
 int wal_stream_stat(struct wal_stream *st, struct wal_stream_stat *ret)
 {
 	struct wal_stream_stat s = { 0 };

@@ -334,8 +334,9 @@ struct wal_stream_stat {
 	char reason[256];	    /* unless healthy: why, in a sentence; truncated if need be */
 };
 
-/* The `health` alone. Never blocks on the disk. */
+/* The `health` alone, and the `tail`. Never block on the disk. */
 enum wal_health wal_stream_health(struct wal_stream *stream);
+enum wal_tail_state wal_stream_tail(struct wal_stream *stream);
 
 /* All figures at once, consistent with each other but for disk_bytes. Reads the index of each segment the first time: blocks on the disk. */
 int wal_stream_stat(struct wal_stream *stream, struct wal_stream_stat *ret);

@@ -1340,7 +1340,7 @@ static void verify_with_failing_calls(void **state)
 	(void)state;
 	place_make(&p, BATCHES_LZ4);
 	before = snapshot_take(p.path);
-	for (unsigned n = 1; hit; n++) {
+	for (unsigned n = 1; hit; n += test_thinning()) {
 		struct findings fs;
 
 		faultsys_init(&f);
@@ -1436,7 +1436,7 @@ static void sweep_repairs(void (*damage)(struct place *p), bool dies)
 	struct place p;
 
 	place_make(&p, SINGLES);
-	for (; hit; n++) {
+	for (; hit; n += test_thinning()) {
 		struct findings fs;
 
 		/* The number of a run that fails is the last that is printed. */
@@ -1677,7 +1677,7 @@ static void interrupt_everywhere(void (*what)(struct place *p, struct interrupte
 	for (unsigned rotate = 0; rotate < 2; rotate++) {
 		bool hit = true;
 
-		for (unsigned n = 1; hit; n++) {
+		for (unsigned n = 1; hit; n += test_thinning()) {
 			struct wal_options opts = { .sync = WAL_SYNC_ASYNC };
 			struct wal_store *store = store_open_or_fail(p.path, &opts);
 			struct wal_stream *st = stream_open_or_fail(store, "s");

@@ -316,7 +316,7 @@ static void sweep(const struct sweep *sweep)
 	assert_true(run->buffer && run->expected);
 	/* The number of a run that fails is the last that is printed. */
 	while (printf("# call %u\n", nth), fflush(stdout), run_once(run, sweep, nth) && !only)
-		nth++;
+		nth += test_thinning();
 	assert_true(only || nth > 1);
 	free(run->expected);
 	free(run->buffer);

@@ -647,7 +647,7 @@ static void sweep(struct sweep sweep)
 			continue;
 		/* The number of a run that fails is the last that is printed. */
 		while (printf("# %s: call %u\n", operations[i].name, nth), fflush(stdout), run_once(&operations[i], &sweep, nth) && !only)
-			nth++;
+			nth += test_thinning();
 	}
 }
 

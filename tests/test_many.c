@@ -180,6 +180,7 @@ static void some_are_damaged(void **state)
 		assert_int_equal(wal_stream_health(st), i % 9 == 5 ? WAL_READONLY : WAL_HEALTHY);
 		assert_int_equal(wal_stream_stat(st, &stat), 0);
 		assert_int_equal(stat.health, wal_stream_health(st));
+		assert_int_equal(stat.tail, wal_stream_tail(st));
 		assert_true(i % 9 != 5 || stat.reason[0]);
 		assert_true(logged_has(&logged, name) == (i % 9 == 5));
 		wal_stream_close(st);

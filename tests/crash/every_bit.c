@@ -642,7 +642,7 @@ static void flip_bits_of(struct bits *b, int stream, const char *name, unsigned 
 	while (segment && !b->all && size > 0 && file->data[size - 1] == 0)
 		size--;
 	size = segment && size + 40 < file->size ? size + 40 : size;
-	for (size_t at = 0; at < size; at++) {
+	for (size_t at = number % test_thinning(); at < size; at += test_thinning()) {
 		struct toll toll = segment ? toll_of(b, stream, file, id, at) : toll_in_root(b, stream < 0 ? name : "", at);
 		unsigned bits = density(b, name, file, at), skip = (unsigned)random_below(&b->random, 8);
 

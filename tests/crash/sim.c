@@ -121,7 +121,7 @@ static const char *const small_shard_scripts[] = {
 static void attempt_small(struct sim *sim, const char *const *scripts, size_t count, enum script_kind kind)
 {
 	for (unsigned sync = 0; sync < 3; sync++) {
-		for (size_t i = 0; i < count; i++) {
+		for (size_t i = sync % test_thinning(); i < count; i += test_thinning()) {
 			struct attempt a = { .script = scripts[i], .seed = base_seed() + i, .size_max = 700, .kind = kind, .opts = { .sync = sync, .segment_size = 4096 } };
 
 			sim_attempt(sim, &a);
@@ -187,7 +187,7 @@ static void random_attempt(struct sim *sim, struct random *random, const struct 
 
 static void random_states_of_long_workloads(void **state)
 {
-	uint64_t seed = base_seed(), states = environment("WALFS_CRASH_STATES", STATES_RANDOM);
+	uint64_t seed = base_seed(), states = environment("WALFS_CRASH_STATES", STATES_RANDOM / test_thinning());
 	struct sim *sim = sim_new(seed, 5);
 	struct random random = { seed };
 
@@ -200,7 +200,7 @@ static void random_states_of_long_workloads(void **state)
 
 static void random_states_with(enum script_kind kind, const char *what)
 {
-	uint64_t states = environment("WALFS_CRASH_STATES", STATES_RANDOM);
+	uint64_t states = environment("WALFS_CRASH_STATES", STATES_RANDOM / test_thinning());
 	struct sim *sim = sim_new(base_seed(), 5);
 	struct random random = { base_seed() };
 
@@ -257,7 +257,7 @@ static void states_with_frames_inside_of_entries(void **state)
 	struct random random = { base_seed() };
 
 	(void)state;
-	while (sim->states + sim->nested < environment("WALFS_CRASH_STATES", STATES_RANDOM) / 4 && sim->violations < sim->violations_max)
+	while (sim->states + sim->nested < environment("WALFS_CRASH_STATES", STATES_RANDOM / test_thinning()) / 4 && sim->violations < sim->violations_max)
 		random_attempt(sim, &random, &(struct attempt){ .nested = true, .states = STATES_PER_WORKLOAD });
 	finish(sim, "frames inside of entries");
 }
@@ -335,7 +335,7 @@ static void small_files_may_be_lost(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < TEST_COUNT(may); i++) {
-		uint64_t states = states_until_caught(may[i].breakage, may[i].kind, environment("WALFS_CRASH_STATES", STATES_RANDOM) / 6, why);
+		uint64_t states = states_until_caught(may[i].breakage, may[i].kind, environment("WALFS_CRASH_STATES", STATES_RANDOM / test_thinning()) / 6, why);
 
 		if (states > 0)
 			fail_msg("%s: after %" PRIu64 " states: %s", may[i].what, states, why);

@@ -84,6 +84,12 @@ many_more() {
 	# 2 KiB a stream that nobody has used, at most, and 8 MiB
 	[ "$SANITIZED" -eq 1 ] || [ "$held" -lt $((8192 + streams * (copies + 1) * 2)) ]
 	unmount
+	# what the mount found is told of, though nothing has happened to the stream since
+	printf 'torn off' >>"$store/few-00101/$(entry 0).wal"
+	mount_store
+	told_of 1
+	grep -qxF 'walfs_stream_tail{stream="few-00101",state="truncated"} 1' "$mnt/.stats"
+	unmount
 	rm -r "$store"
 	mount_store
 }

@@ -107,6 +107,41 @@ def case_going_on(stream):
     os.close(fd)
 
 
+def case_crowd(stream, other):
+    """Several that read at random in each of two files always want something. Others are served beside them."""
+    reads = [0]
+    limit = [1000]
+    failed = []
+
+    def read(fd, size, seed):
+        rng = random.Random(seed)
+        try:
+            while reads[0] < limit[0]:
+                assert len(os.pread(fd, 65536, rng.randrange(size - 65536))) == 65536
+                reads[0] += 1
+        except BaseException as e:
+            failed.append(e)
+            raise
+
+    fds = [os.open(path, os.O_RDONLY) for s in (stream, other) for path in (s + "/.log", s + "/0")]
+    threads = [threading.Thread(target=read, args=(fd, os.fstat(fd).st_size, n)) for n, fd in enumerate(fds * 4)]
+    for t in threads:
+        t.start()
+    while reads[0] < 20 and not failed:
+        time.sleep(0.01)
+    for n in range(3):
+        limit[0] = reads[0] + 1000
+        os.mkdir(f"{stream}-{n}")
+        os.rmdir(f"{stream}-{n}")
+        assert failed or reads[0] < limit[0], "1000 reads came first"
+    limit[0] = 0
+    for t in threads:
+        t.join()
+    assert not failed
+    for fd in fds:
+        os.close(fd)
+
+
 def case_grows(stream):
     """A handle sees each entry as soon as it is there; a stat of the name and of the handle are exact at once."""
     fd = os.open(stream + "/.log", os.O_RDONLY)

@@ -123,6 +123,29 @@ read_on() {
 	views going_on "$s"
 }
 
+# Large and compressed: each read at random takes long, and always in the pool.
+others_are_served_beside_readers() {
+	remount compression=lz4
+	new_stream
+	seq 4000000 | head -c 24000000 >"$work/piece"
+	mkdir "$s-other"
+	cat "$work/piece" >"$s/new"
+	cat "$work/piece" >"$s-other/new"
+	views crowd "$s" "$s-other"
+	remount segment_size=4K
+}
+
+# It is not held in memory for the few bytes at its end.
+end_of_a_large_entry() {
+	remount
+	new_stream
+	head -c 100000000 /dev/zero >"$s/new"
+	echo end >"$s/new"
+	[ "$(tail -c 3000 "$s/.log" | tr -d '\0')" = end ]
+	[ "$SANITIZED" -eq 1 ] || [ "$(awk '/^VmHWM/ { print $2 }' "/proc/$(walfs_pid)/status")" -lt 80000 ]
+	remount segment_size=4K
+}
+
 grows_while_open() {
 	new_stream
 	views grows "$s"
@@ -241,6 +264,8 @@ check "not listed, not written" not_listed_not_written
 check "cat, grep, tail, head, dd, split, cmp, cp" tools
 check "any offset, any size" any_offset none
 check "read on, in pieces of any size" read_on
+check "others beside readers who want more and more" others_are_served_beside_readers
+check "the end of a large entry" end_of_a_large_entry
 check "any offset, small segments" any_offset none segment_size=4K
 check "any offset, compressed" any_offset lz4 compression=lz4 min_compression_size=64
 check "any offset, mapped" any_offset lz4 compression=lz4 read=mmap segment_size=64K

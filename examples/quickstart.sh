@@ -95,7 +95,8 @@ cleanup() {
 	if mountpoint -q "$demo/mnt"; then
 		fusermount3 -u "$demo/mnt" || fusermount3 -uz "$demo/mnt"
 	fi
-	rm -rf --one-file-system "$demo"
+	# walfs may still be finishing its writing, and make a file in what is just being removed
+	rm -rf --one-file-system "$demo" 2>/dev/null || { sleep 1; rm -rf --one-file-system "$demo"; }
 }
 
 # The mount is gone at once; walfs then finishes its writing and gives the store back.

@@ -20,7 +20,8 @@ cleanup() {
 	if mountpoint -q "$dir/mnt"; then
 		fusermount3 -u "$dir/mnt" || fusermount3 -uz "$dir/mnt"
 	fi
-	rm -rf --one-file-system "$dir"
+	# walfs may still be finishing its writing, and make a file in what is just being removed
+	rm -rf --one-file-system "$dir" 2>/dev/null || { sleep 1; rm -rf --one-file-system "$dir"; }
 }
 trap cleanup EXIT
 mkdir "$dir/mnt"

@@ -15,7 +15,8 @@ clean_up() {
 		fusermount3 -u "$dir/mnt" || fusermount3 -uz "$dir/mnt"
 	fi
 	chmod -R u+rwx "$dir" 2>/dev/null
-	rm -rf --one-file-system "$dir"
+	# walfs may still be finishing its writing, and make a file in what is just being removed
+	rm -rf --one-file-system "$dir" 2>/dev/null || { sleep 1; rm -rf --one-file-system "$dir"; }
 }
 trap clean_up EXIT
 cd "$dir" || exit 99

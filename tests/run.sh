@@ -194,7 +194,8 @@ if [ "$quick" -eq 0 ]; then
 		mapfile -t concurrent < <(list_tests tsan --suite unit)
 		run_tests tsan "${concurrent[@]}" 'mount appending' 'mount listing'
 	fi
-	if make_build clang clang; then
+	# -O1: it is for its warnings; the fuzzers have flags of their own
+	if make_build clang clang -Doptimization=1; then
 		run_tests clang --suite fuzz
 	fi
 fi

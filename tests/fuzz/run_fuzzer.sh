@@ -7,8 +7,8 @@ set -eu
 target=$1 corpus=$2
 shift 2
 if [ -n "${FUZZ_FOUND-}" ]; then
-	exec "$target" -timeout=5 -rss_limit_mb=512 -malloc_limit_mb=256 -print_final_stats=1 "$@" "$FUZZ_FOUND" "$corpus"
+	exec "$target" -error_exitcode=1 -timeout=5 -rss_limit_mb=512 -malloc_limit_mb=256 -print_final_stats=1 "$@" "$FUZZ_FOUND" "$corpus"
 fi
 found=$(mktemp -d "${TMPDIR:-/tmp}/walfs-fuzz-found.XXXXXX")
 trap 'rm -rf "$found"' EXIT
-"$target" -timeout=5 -rss_limit_mb=512 -malloc_limit_mb=256 -print_final_stats=1 "$@" "$found" "$corpus"
+"$target" -error_exitcode=1 -timeout=5 -rss_limit_mb=512 -malloc_limit_mb=256 -print_final_stats=1 "$@" "$found" "$corpus"

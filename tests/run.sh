@@ -11,8 +11,8 @@
 # There are four builds:
 #	build/gcc	as it is shipped: all tests
 #	build/asan	gcc with ASan, LSan and UBSan: all but the power cuts; walfs and walctl are under the sanitizers too
-#	build/tsan	clang with TSan: unit tests but for long ones of one thread, and appending and listing in a mount
-#	build/clang	clang: compiles without a warning, and has the fuzzers
+#	build/tsan	clang with TSan, all compiled without a warning: unit tests but for long ones of one thread, and appending and listing in a mount
+#	build/clang	clang: the fuzzers
 # A complaint of a sanitizer is a failure wherever it came up. With CI=true so is a test that was skipped, except those that want stores of the original
 # ironwal where there are none.
 set -eu
@@ -110,15 +110,15 @@ make_mtab() {
 
 # ---- Builds and tests ----
 
-# make_build NAME COMPILER [OPTION]…: one that fails is a failed test, and there is nothing to run in it
+# make_build NAME COMPILER TARGET [OPTION]…: one that fails is a failed test, and there is nothing to run in it
 make_build() {
-	local name=$1 compiler=$2
+	local name=$1 compiler=$2 target=$3
 
 	say "Building build/$name"
-	shift 2
+	shift 3
 	if [ ! -f "$build/$name/build.ninja" ] && ! CC=$compiler meson setup "$build/$name" "$top" "$@"; then
 		failed_builds+=("--failed-build=$name")
-	elif ! ninja -C "$build/$name"; then
+	elif ! ninja -C "$build/$name" "$target"; then
 		failed_builds+=("--failed-build=$name")
 	else
 		return 0
@@ -185,21 +185,20 @@ if [ "$quick" -eq 0 ]; then
 	if check_scripts; then scripts=0; else scripts=1; fi
 fi
 
-if make_build gcc gcc; then
+if make_build gcc gcc all; then
 	run_tests gcc "${suites[@]}"
 fi
 if [ "$quick" -eq 0 ]; then
 	# -O1: gcc 12 ends with an internal error on -fsanitize=undefined at -O0
-	if make_build asan gcc -Db_sanitize=address,undefined -Doptimization=1; then
+	if make_build asan gcc all -Db_sanitize=address,undefined -Doptimization=1; then
 		run_tests asan --no-suite power
 	fi
-	if make_build tsan clang -Db_sanitize=thread -Doptimization=1 -Db_lundef=false; then
+	if make_build tsan clang all -Db_sanitize=thread -Doptimization=1 -Db_lundef=false; then
 		# Of the others those that take long have but one thread.
 		mapfile -t concurrent < <(list_tests tsan --suite unit | grep -Evx 'ckptlog_damage|ckptlog_ends|ironwal|lz4codec|text')
 		run_tests tsan "${concurrent[@]}" 'mount appending' 'mount listing'
 	fi
-	# -O1: it is for its warnings; the fuzzers have flags of their own
-	if make_build clang clang -Doptimization=1; then
+	if make_build clang clang fuzzers -Doptimization=1; then
 		run_tests clang --suite fuzz
 	fi
 fi

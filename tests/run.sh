@@ -195,7 +195,7 @@ if [ "$quick" -eq 0 ]; then
 	fi
 	if make_build tsan clang all -Db_sanitize=thread -Doptimization=1 -Db_lundef=false; then
 		# Of the others those that take long have but one thread.
-		mapfile -t concurrent < <(list_tests tsan --suite unit | grep -Evx 'ckptlog_damage|ckptlog_ends|ironwal|lz4codec|text')
+		mapfile -t concurrent < <(list_tests tsan --suite unit | grep -Evx 'ckptlog_damage|ckptlog_ends|ironwal|lz4codec|peer_faults|text')
 		run_tests tsan "${concurrent[@]}" 'mount appending' 'mount listing'
 	fi
 	if make_build clang clang fuzzers -Doptimization=1; then

@@ -240,7 +240,7 @@ int exam_run(struct exam *x)
 	}
 	/* As at recovery. */
 	f.scan.made_here = x->meta_exists && !x->meta_error && x->durable == 0 &&
-			   (x->meta.map_blocks > 0 || meta_is_blank(&x->meta, x->meta_map_size / META_BLOCK_BYTES));
+			   (x->meta.map_blocks > 0 || meta_is_blank(&x->meta, x->meta_map_size / META_BLOCK_BYTES) == 1);
 	if (result == 0) {
 		f.follows = x->meta.map_blocks > 0 && meta_cursor_seek(&f.cursor, &x->meta, META_BY_ID, x->first_id) == 0 &&
 			    f.cursor.block == 0;

@@ -16,6 +16,7 @@ enum {
 	GUESSES_MAX = 6,
 	SHORT_MAX = 4, /* bytes of a varint of 28 bits */
 	SHORT_RECORD_MAX = 1 + 2 * SHORT_MAX,
+	WINDOW_BEFORE = 1, /* a guess is one too many as often as one too few */
 };
 
 bool meta_block_valid(const uint8_t block[META_BLOCK_BYTES], uint64_t segment_id)
@@ -23,15 +24,6 @@ bool meta_block_valid(const uint8_t block[META_BLOCK_BYTES], uint64_t segment_id
 	return get_le32(block + META_OFF_MAGIC) == META_MAGIC && get_le64(block + META_OFF_SEGMENT) == segment_id &&
 	       get_le16(block + META_OFF_USED) <= META_RECORD_ROOM &&
 	       get_le32(block + META_OFF_CRC) == crc32_update(0, block + META_OFF_SEGMENT, META_BLOCK_BYTES - META_OFF_SEGMENT);
-}
-
-bool meta_is_blank(const struct meta_view *view, uint64_t blocks)
-{
-	for (uint64_t no = 0; no < blocks; no++) {
-		if (get_le32(view->map + no * META_BLOCK_BYTES) != 0)
-			return false;
-	}
-	return true;
 }
 
 void meta_block_header(const uint8_t block[META_BLOCK_BYTES], struct meta_pos *ret_pos, uint64_t *ret_durable)
@@ -51,26 +43,120 @@ void meta_block_header(const uint8_t block[META_BLOCK_BYTES], struct meta_pos *r
 		*ret_durable = get_le64(block + META_OFF_DURABLE);
 }
 
+void meta_window_init(struct meta_window *window, struct sys *sys, int fd)
+{
+	window->sys = sys;
+	window->fd = fd;
+	window->first = 0;
+	window->count = 0;
+	window->valid = 0;
+}
+
+static bool window_has(const struct meta_window *w, uint64_t no)
+{
+	return w && no >= w->first && no - w->first < w->count;
+}
+
+/* `count` of the view's blocks from number `from` on, or as many as there are. */
+static int window_read(const struct meta_view *view, uint64_t from, uint64_t count)
+{
+	struct meta_window *w = view->window;
+
+	if (count > view->map_blocks - from)
+		count = view->map_blocks - from;
+	w->count = w->valid = 0;
+	ssize_t n = sys_pread_full(w->sys, w->fd, w->data, (size_t)count * META_BLOCK_BYTES, from * META_BLOCK_BYTES);
+	if (n < 0)
+		return (int)n;
+	w->first = from;
+	w->count = (unsigned)((size_t)n / META_BLOCK_BYTES);
+	return 0;
+}
+
+/* Moves the window to where it has block `no`, together with `before` ones before it. Those around it may not be readable: that must not cost this one. */
+static int window_move(const struct meta_view *view, uint64_t no, uint64_t before)
+{
+	if (before > no)
+		before = no;
+	int result = window_read(view, no - before, META_WINDOW_BLOCKS);
+	if (result < 0)
+		result = window_read(view, no, 1);
+	return result;
+}
+
 static uint64_t view_blocks(const struct meta_view *view)
 {
 	return view->map_blocks + (view->last != NULL);
 }
 
-/* The block, once it is known to hold; NULL if it does not. */
-static const uint8_t *view_block(const struct meta_view *view, uint64_t no)
+/* The block, whatever is in it. Of a window see above. */
+static int raw_block(const struct meta_view *view, uint64_t no, uint64_t before, const uint8_t **ret)
 {
-	if (no >= view->map_blocks)
-		return view->last;
+	struct meta_window *w = view->window;
 
-	const uint8_t *block = view->map + no * META_BLOCK_BYTES;
-	uint8_t bit = (uint8_t)(1u << (no % 8));
+	if (!w) {
+		*ret = view->map + no * META_BLOCK_BYTES;
+		return 0;
+	}
+	int result = window_has(w, no) ? 0 : window_move(view, no, before);
+	if (result < 0)
+		return result;
+	if (!window_has(w, no)) /* the file has become shorter */
+		return -EBADMSG;
+	*ret = w->data + (no - w->first) * META_BLOCK_BYTES;
+	return 0;
+}
 
-	if (__atomic_load_n((const uint8_t *)&view->verified[no / 8], __ATOMIC_RELAXED) & bit)
-		return block;
-	if (!meta_block_valid(block, view->segment_id))
-		return NULL;
-	__atomic_fetch_or((uint8_t *)&view->verified[no / 8], bit, __ATOMIC_RELAXED);
-	return block;
+static bool is_checked(const struct meta_view *view, uint64_t no)
+{
+	const struct meta_window *w = view->window;
+
+	if (w)
+		return w->valid >> (no - w->first) & 1;
+	return __atomic_load_n((const uint8_t *)&view->verified[no / 8], __ATOMIC_RELAXED) >> (no % 8) & 1;
+}
+
+static void set_checked(const struct meta_view *view, uint64_t no)
+{
+	if (view->window)
+		view->window->valid |= 1u << (no - view->window->first);
+	else
+		__atomic_fetch_or((uint8_t *)&view->verified[no / 8], (uint8_t)(1u << (no % 8)), __ATOMIC_RELAXED);
+}
+
+/* The block, once it is known to hold; -EBADMSG if it does not. If it has to be read, `before` blocks before it come too. */
+static int view_block(const struct meta_view *view, uint64_t no, uint64_t before, const uint8_t **ret)
+{
+	const uint8_t *block;
+
+	if (no >= view->map_blocks) {
+		*ret = view->last;
+		return 0;
+	}
+	int result = raw_block(view, no, before, &block);
+	if (result < 0)
+		return result;
+	if (!is_checked(view, no)) {
+		if (!meta_block_valid(block, view->segment_id))
+			return -EBADMSG;
+		set_checked(view, no);
+	}
+	*ret = block;
+	return 0;
+}
+
+int meta_is_blank(const struct meta_view *view, uint64_t blocks)
+{
+	for (uint64_t no = 0; no < blocks; no++) {
+		const uint8_t *block;
+		int result = raw_block(view, no, 0, &block);
+
+		if (result < 0)
+			return result;
+		if (get_le32(block) != 0)
+			return 0;
+	}
+	return 1;
 }
 
 static uint64_t block_key(const uint8_t *block, enum meta_key by)
@@ -88,10 +174,11 @@ static uint64_t block_key(const uint8_t *block, enum meta_key by)
 
 static int cursor_load(struct meta_cursor *c, uint64_t no)
 {
-	const uint8_t *block = view_block(c->view, no);
+	const uint8_t *block;
+	int result = view_block(c->view, no, 0, &block);
 
-	if (!block)
-		return -EBADMSG;
+	if (result < 0)
+		return result;
 	c->block = no;
 	c->pos = block + META_OFF_RECORDS;
 	if (get_le16(block + META_OFF_USED) > META_RECORD_ROOM || get_le64(block + META_OFF_ID) < c->view->segment_id)
@@ -104,55 +191,109 @@ static int cursor_load(struct meta_cursor *c, uint64_t no)
 	return c->at.last_time < 0 || c->at.last_time > LAST_TIME_MAX || c->at.payload_pos > UINT32_MAX ? -EBADMSG : 0;
 }
 
-/* Between block `low` with `low_key` and block `high` with `high_key`, the one that has `key` if all entries are of like size. */
-static uint64_t guess(uint64_t low, uint64_t low_key, uint64_t high, uint64_t high_key, uint64_t key)
+/* Where a block is looked for: `low` is at or before it, `high` behind it. low_key <= the key < high_key, and so they are different. */
+struct bracket {
+	enum meta_key by;
+	uint64_t key;
+	uint64_t low, low_key;
+	uint64_t high, high_key;
+};
+
+/* The block inside the bracket that begins with the key, or before it, if all entries are of like size. */
+static uint64_t guess(const struct bracket *b)
 {
-	return low + (uint64_t)((double)(high - low) * ((double)(key - low_key) / (double)(high_key - low_key)));
+	uint64_t no = b->low + (uint64_t)((double)(b->high - b->low) * ((double)(b->key - b->low_key) / (double)(b->high_key - b->low_key)));
+
+	return no <= b->low ? b->low + 1 : no >= b->high ? b->high - 1 : no;
+}
+
+/* Narrows the bracket by what block `no` inside it begins with. */
+static int narrow(struct bracket *b, const struct meta_view *view, uint64_t no)
+{
+	const uint8_t *block;
+	int result = view_block(view, no, WINDOW_BEFORE, &block);
+
+	if (result < 0)
+		return result;
+	uint64_t key = block_key(block, b->by);
+	if (key <= b->key) {
+		b->low = no;
+		b->low_key = key;
+	} else {
+		b->high = no;
+		b->high_key = key;
+	}
+	return 0;
+}
+
+static bool is_inside(const struct bracket *b, uint64_t no)
+{
+	return no > b->low && no < b->high;
+}
+
+/* The ends of what has been read already, which costs nothing. */
+static int narrow_by_window(struct bracket *b, const struct meta_view *view)
+{
+	const struct meta_window *w = view->window;
+	int result = 0;
+
+	if (w && w->count > 0 && is_inside(b, w->first))
+		result = narrow(b, view, w->first);
+	if (result == 0 && w && w->count > 1 && is_inside(b, w->first + w->count - 1))
+		result = narrow(b, view, w->first + w->count - 1);
+	return result;
+}
+
+/* The first and the last block. Results as meta_cursor_seek(); 0 also if *b has but one block left. */
+static int bracket_init(struct bracket *b, const struct meta_view *view)
+{
+	const uint8_t *first, *last;
+	uint64_t count = view_blocks(view);
+
+	if (count == 0)
+		return WAL_NOT_FOUND;
+	int result = view_block(view, count - 1, WINDOW_BEFORE, &last);
+	if (result < 0)
+		return result;
+	b->high = count - 1;
+	b->high_key = block_key(last, b->by);
+	b->low = 0;
+	b->low_key = b->by == META_BY_ID ? view->segment_id : 0;
+	if (!view->window) {
+		result = view_block(view, 0, 0, &first);
+		if (result < 0)
+			return result;
+		b->low_key = block_key(first, b->by);
+	}
+	if (b->key < b->low_key)
+		return WAL_NOT_FOUND;
+	if (b->key >= b->high_key)
+		b->low = b->high++;
+	return 0;
 }
 
 /*
- * The last block whose key is <= `key`. A few guesses lead there if entries are of like size; then halving goes on, so that no sidecar takes much longer than by that alone. Results as
- * meta_cursor_seek().
+ * The last block whose key is <= `key`. A few guesses lead there if entries are of like size; then halving goes on, so that no sidecar takes much longer than by that alone. What has been read together
+ * with a guess is looked at before the next one. Results as meta_cursor_seek().
  */
 static int find_block(const struct meta_view *view, enum meta_key by, uint64_t key, uint64_t *ret)
 {
-	uint64_t low = 0, high = view_blocks(view);
-	const uint8_t *first = high > 0 ? view_block(view, 0) : NULL, *last = high > 0 ? view_block(view, high - 1) : NULL;
+	struct bracket b = { .by = by, .key = key };
+	int result = bracket_init(&b, view);
 
-	if (high == 0)
-		return WAL_NOT_FOUND;
-	if (!first || !last)
-		return -EBADMSG;
-	uint64_t low_key = block_key(first, by), high_key = block_key(last, by);
-	if (key < low_key)
-		return WAL_NOT_FOUND;
-	if (key >= high_key) {
-		*ret = high - 1;
-		return 0;
+	if (result == 0 && b.high - b.low > 1)
+		result = narrow_by_window(&b, view);
+	for (unsigned guesses = 0; result == 0 && b.high - b.low > 1;) {
+		if (window_has(view->window, b.low + 1))
+			result = narrow(&b, view, b.low + 1);
+		else if (window_has(view->window, b.high - 1))
+			result = narrow(&b, view, b.high - 1);
+		else
+			result = narrow(&b, view, guesses++ < GUESSES_MAX ? guess(&b) : b.low + (b.high - b.low) / 2);
 	}
-	high--;
-	/* low_key <= key < high_key, and so they are different. */
-	for (unsigned looks = 0; high - low > 1; looks++) {
-		uint64_t mid = looks < GUESSES_MAX ? guess(low, low_key, high, high_key, key) : low + (high - low) / 2;
-
-		if (mid <= low)
-			mid = low + 1;
-		if (mid >= high)
-			mid = high - 1;
-		const uint8_t *block = view_block(view, mid);
-		if (!block)
-			return -EBADMSG;
-		uint64_t mid_key = block_key(block, by);
-		if (mid_key <= key) {
-			low = mid;
-			low_key = mid_key;
-		} else {
-			high = mid;
-			high_key = mid_key;
-		}
-	}
-	*ret = low;
-	return 0;
+	if (result == 0)
+		*ret = b.low;
+	return result;
 }
 
 int meta_cursor_seek(struct meta_cursor *c, const struct meta_view *view, enum meta_key by, uint64_t key)

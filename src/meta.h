@@ -44,6 +44,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "sys.h"
+
 enum meta_offset {
 	META_OFF_MAGIC = 0,
 	META_OFF_CRC = 4,
@@ -105,17 +107,38 @@ struct meta_entry {
 
 /* ---- Reading ---- */
 
+enum { META_WINDOW_BLOCKS = 4 };
+
 /*
- * The blocks of one sidecar: `map_blocks` full or final ones in memory, then perhaps `last`, a copy of the block being filled. `verified` is a
- * bitmap over the mapped ones, set when a block's crc has been checked; it may be shared between threads.
+ * What has been read of a sidecar's file: some blocks that stand one after the other. The crc of each is checked once, in this copy, before it is used; so nothing that happens to the file after that does harm.
+ */
+struct meta_window {
+	struct sys *sys;
+	int fd;
+	unsigned count;
+	unsigned valid; /* a bit for each block whose crc has been checked */
+	uint64_t first; /* the number of the first one */
+	uint8_t data[META_WINDOW_BLOCKS * META_BLOCK_BYTES];
+};
+
+/*
+ * The blocks of one sidecar: `map_blocks` full or final ones, in memory or in a file, then perhaps `last`, in memory too: a copy of the block being filled, or one that was checked before.
+ *
+ * In memory (`map`) they are a whole or a part of a sidecar. `verified` is a bitmap over them, set when a block's crc has been checked; it may be shared between threads.
+ *
+ * Read from a file (`window`) they are its first ones, and the search takes it for granted that they begin where the segment does. A read moves the window, so such a view has one cursor at a time, and none of a copy.
  */
 struct meta_view {
 	uint64_t segment_id;
 	const uint8_t *map;
 	uint64_t map_blocks;
 	_Atomic uint8_t *verified;
+	struct meta_window *window; /* NULL: `map` has them */
 	const uint8_t *last; /* NULL: none. Its crc is not looked at. */
 };
+
+/* An empty window on the file `fd`, which stays the caller's. */
+void meta_window_init(struct meta_window *window, struct sys *sys, int fd);
 
 /* Goes through the records of the blocks from some place on. Points into the view, which must outlive it. */
 struct meta_cursor {
@@ -135,15 +158,15 @@ enum meta_key {
 /* True if the block's magic, crc, segment and sizes hold. */
 bool meta_block_valid(const uint8_t block[META_BLOCK_BYTES], uint64_t segment_id);
 
-/* True if none of the first `blocks` mapped blocks was ever written: all have no magic. */
-bool meta_is_blank(const struct meta_view *view, uint64_t blocks);
+/* 1 if none of the first `blocks` blocks was ever written: all have no magic. 0, or < 0 if one can't be read. */
+int meta_is_blank(const struct meta_view *view, uint64_t blocks);
 
 /* The state at the start of a block, and its `durable`. */
 void meta_block_header(const uint8_t block[META_BLOCK_BYTES], struct meta_pos *ret_pos, uint64_t *ret_durable);
 
 /*
  * Puts the cursor at the start of the last block whose first key is <= `key`. WAL_NOT_FOUND if there is no block or the first one's key is larger; -EBADMSG if
- * a block that it has to look at is not valid.
+ * a block that it has to look at is not valid, or is not there any more. Here and below, an error of reading one is passed on as it is.
  */
 int meta_cursor_seek(struct meta_cursor *c, const struct meta_view *view, enum meta_key by, uint64_t key);
 

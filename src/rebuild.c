@@ -38,8 +38,14 @@ int rebuild_resume(struct rebuild *r, uint64_t segment_id, uint64_t block_no, co
 	return result;
 }
 
+/* Old blocks that can't be read just now are not bad: their times are not made up for that. */
+static bool is_unreadable(int result)
+{
+	return result < 0 && result != -EBADMSG;
+}
+
 /* The time of the frame at r->writer.at: as the old blocks have it if they agree with what is there, else the fallback. Above the one before in any case. */
-static int64_t frame_time(struct rebuild *r, const struct frame_header *h)
+static int frame_time(struct rebuild *r, const struct frame_header *h, int64_t *ret)
 {
 	const struct meta_pos *at = &r->writer.at;
 	int64_t time = r->fallback_time + (int64_t)(h->start_id % NSEC_PER_SEC);
@@ -53,19 +59,26 @@ static int64_t frame_time(struct rebuild *r, const struct frame_header *h)
 			result = meta_cursor_next(&r->old_cursor, &entry);
 		else
 			result = meta_find(&r->old_cursor, r->old, h->start_id, &entry);
+		if (is_unreadable(result))
+			return result;
 		r->old_usable = result == 0;
 		if (result == 0 && !entry.gap && entry.id == h->start_id && entry.frame_offset == at->frame_offset + r->old_shift && entry.index == 0) {
 			time = entry.time_ns;
 			known = true;
-			for (uint32_t i = 1; i < h->entry_count && r->old_usable; i++)
-				r->old_usable = meta_cursor_next(&r->old_cursor, &entry) == 0;
+			for (uint32_t i = 1; i < h->entry_count && r->old_usable; i++) {
+				result = meta_cursor_next(&r->old_cursor, &entry);
+				if (is_unreadable(result))
+					return result;
+				r->old_usable = result == 0;
+			}
 		}
 	}
 	if (!known && !r->made_up) {
 		r->made_up = true;
 		r->made_up_id = h->start_id;
 	}
-	return time > at->last_time ? time : at->last_time + 1;
+	*ret = time > at->last_time ? time : at->last_time + 1;
+	return 0;
 }
 
 static int add_length(void *arg, uint32_t size)
@@ -105,7 +118,10 @@ int rebuild_frames(struct rebuild *r, uint64_t id_end, enum frame_fault *ret_fau
 			return 0;
 		}
 		scan_accept(r->scan, offset, &h);
-		result = meta_writer_frame(&r->writer, h.entry_count, h.type, h.disk_size, frame_time(r, &h));
+		int64_t time;
+		result = frame_time(r, &h, &time);
+		if (result == 0)
+			result = meta_writer_frame(&r->writer, h.entry_count, h.type, h.disk_size, time);
 		if (result == 0)
 			result = add_lengths(r, offset, &h);
 		if (result < 0)

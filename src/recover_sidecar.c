@@ -99,7 +99,7 @@ static int load_old_meta(struct recovery *rec)
 	int result = read_old_meta(rec, blocks);
 	if (result < 0)
 		return result;
-	rec->scan.made_here = meta_is_blank(&rec->old, blocks);
+	rec->scan.made_here = meta_is_blank(&rec->old, blocks) == 1;
 	while (blocks > 0 && !meta_block_valid(rec->old.map + (blocks - 1) * META_BLOCK_BYTES, rec->id))
 		blocks--;
 	rec->old.map_blocks = blocks;

@@ -51,6 +51,11 @@ static int map_new(const struct env *env, int fd, uint64_t size, struct segment_
 	return 0;
 }
 
+static bool is_mapped(const struct env *env)
+{
+	return env->opts.read == WAL_READ_MMAP;
+}
+
 static struct segment *segment_alloc(uint64_t first_id, bool active)
 {
 	struct segment *segment = calloc(1, sizeof *segment);
@@ -91,6 +96,8 @@ void segment_close(const struct env *env, struct segment *segment)
 	map_free(env, segment->map);
 	if (segment->data)
 		env->sys->munmap(env->sys, (void *)segment->data, segment->size);
+	free(atomic_load_explicit(&segment->window, memory_order_relaxed));
+	free(segment->last);
 	sys_close(env->sys, &segment->fd);
 	if (!segment->meta_borrowed)
 		sys_close(env->sys, &segment->meta_fd);
@@ -126,24 +133,23 @@ static void log_damage(void *arg, uint64_t offset, uint64_t bytes, uint64_t firs
 		  h->start_id, h->entry_count, h->disk_size, h->crc);
 }
 
-/* Whether the mapped blocks lead to the segment's last id and its end. 1, 0, or < 0. */
-static int meta_agrees(struct opening *o)
+/* Whether the sidecar's first and last block lead to the segment's last id and its end. 1, 0, or < 0. */
+static int meta_agrees(struct opening *o, const uint8_t first[META_BLOCK_BYTES], const uint8_t last[META_BLOCK_BYTES])
 {
 	const struct segment *segment = o->segment;
-	struct meta_view view = { segment->first_id, segment->map->data, segment->blocks, segment->map->verified, NULL };
+	struct meta_view view = { .segment_id = segment->first_id, .last = last };
 	struct meta_cursor c;
 	struct meta_pos start, end;
 
-	if (!meta_block_valid(segment->map->data, segment->first_id) ||
-	    !meta_block_valid(segment->map->data + (segment->blocks - 1) * META_BLOCK_BYTES, segment->first_id))
+	if (!meta_block_valid(first, segment->first_id) || !meta_block_valid(last, segment->first_id))
 		return 0;
 	int result = meta_cursor_seek(&c, &view, META_BY_FRAME_OFFSET, UINT64_MAX);
 	if (result == 0)
 		result = meta_cursor_end(&c, &end);
 	if (result != 0 || end.id != o->end_id || end.frame_offset > segment->size)
 		return 0;
-	meta_block_header(segment->map->data, &start, NULL);
-	if (start.id != segment->first_id || start.frame_offset != 0)
+	meta_block_header(first, &start, NULL);
+	if (start.id != segment->first_id || start.frame_offset != 0 || start.bytes != 0)
 		return 0;
 	if (end.frame_offset == segment->size)
 		return 1;
@@ -157,26 +163,68 @@ static int meta_agrees(struct opening *o)
 	return result;
 }
 
-/* Maps what is in the sidecar `fd`. 1 if it agrees with the segment, 0 if it does not (nothing is mapped then), or < 0. */
-static int map_meta(struct opening *o, int fd)
+/* 1 if the sidecar agrees with the segment (it is mapped then), 0 or < 0. */
+static int map_meta(struct opening *o, int fd, uint64_t blocks)
 {
+	struct segment *segment = o->segment;
+	int result = map_new(o->env, fd, blocks * META_BLOCK_BYTES, &segment->map);
+
+	if (result < 0)
+		return result;
+	result = meta_agrees(o, segment->map->data, segment->map->data + (blocks - 1) * META_BLOCK_BYTES);
+	if (result != 1) {
+		map_free(o->env, segment->map);
+		segment->map = NULL;
+	}
+	return result;
+}
+
+/* 1, or 0 if it is not there (any more), or < 0. */
+static int read_meta_block(struct opening *o, int fd, uint64_t no, uint8_t block[META_BLOCK_BYTES])
+{
+	ssize_t n = sys_pread_full(o->env->sys, fd, block, META_BLOCK_BYTES, no * META_BLOCK_BYTES);
+
+	return n < 0 ? (int)n : n == META_BLOCK_BYTES;
+}
+
+/* The same, and its last block is kept. */
+static int read_meta(struct opening *o, int fd, uint64_t blocks)
+{
+	uint8_t first[META_BLOCK_BYTES], *last = malloc(META_BLOCK_BYTES);
+	int result = last ? read_meta_block(o, fd, blocks - 1, last) : -ENOMEM;
+
+	if (result == 1 && blocks > 1)
+		result = read_meta_block(o, fd, 0, first);
+	if (result == 1)
+		result = meta_agrees(o, blocks > 1 ? first : last, last);
+	if (result == 1)
+		o->segment->last = last;
+	else
+		free(last);
+	return result;
+}
+
+/* Begins to use the sidecar *fd. 1 if it agrees with the segment (*fd becomes -1 if it is kept open), 0 if it does not, or < 0. */
+static int use_meta(struct opening *o, int *fd)
+{
+	struct segment *segment = o->segment;
 	struct stat st;
-	int result = o->env->sys->fstat(o->env->sys, fd, &st);
+	int result = o->env->sys->fstat(o->env->sys, *fd, &st);
 
 	if (result < 0)
 		return result;
 	if (st.st_size <= 0 || st.st_size % META_BLOCK_BYTES != 0)
 		return 0;
-	result = map_new(o->env, fd, (uint64_t)st.st_size, &o->segment->map);
-	if (result < 0)
+	uint64_t blocks = (uint64_t)st.st_size / META_BLOCK_BYTES;
+	result = is_mapped(o->env) ? map_meta(o, *fd, blocks) : read_meta(o, *fd, blocks);
+	if (result != 1)
 		return result;
-	o->segment->blocks = (uint64_t)st.st_size / META_BLOCK_BYTES;
-	result = meta_agrees(o);
-	if (result != 1) {
-		map_free(o->env, o->segment->map);
-		o->segment->map = NULL;
+	segment->blocks = blocks;
+	if (!is_mapped(o->env) && blocks > 1) {
+		segment->meta_fd = *fd;
+		*fd = -1;
 	}
-	return result;
+	return 1;
 }
 
 /* A place for a new sidecar: beside the segment, or if that can't be (read-only, no room) in a temporary file, as it is only a cache. */
@@ -223,8 +271,11 @@ static int write_meta(struct opening *o, int fd, const struct meta_view *old)
 	struct rebuild r = { .scan = &scan, .out_fd = fd, .old = old, .fallback_time = o->mtime };
 	int result = scan_init(&scan, o->env->sys, o->segment->fd, o->segment->first_id, o->segment->size, (size_t)o->env->opts.read_buffer);
 
+	int blank = result == 0 && old ? meta_is_blank(old, old->map_blocks) : 0;
+	if (blank < 0)
+		result = blank;
 	if (result == 0) {
-		scan.made_here = old && meta_is_blank(old, old->map_blocks);
+		scan.made_here = blank;
 		struct meta_pos start = { .id = o->segment->first_id }, before;
 
 		/* Whatever the files' times are, those of the entries go up. */
@@ -259,13 +310,13 @@ static int make_meta(struct opening *o, const struct meta_view *old)
 			return fd;
 		result = write_meta(o, fd, old);
 	}
-	if (result == 0) {
-		result = map_meta(o, fd);
-		result = result == 1 ? 0 : result == 0 ? -EBADMSG : result;
-	}
 	/* Later blocks must not be on disk before earlier ones when it has its name. */
 	if (beside && result == 0)
 		env->sys->fdatasync(env->sys, fd);
+	if (result == 0) {
+		result = use_meta(o, &fd);
+		result = result == 1 ? 0 : result == 0 ? -EBADMSG : result;
+	}
 	if (beside && (result < 0 || env->sys->renameat(env->sys, o->dir_fd, tmp, name) < 0))
 		env->sys->unlinkat(env->sys, o->dir_fd, tmp, 0);
 	sys_close(env->sys, &fd);
@@ -275,19 +326,19 @@ static int make_meta(struct opening *o, const struct meta_view *old)
 /* Makes the sidecar anew, with the times that the present one (if any) still tells. */
 static int remake_meta(struct opening *o, int old_fd)
 {
-	struct segment_map *map = NULL;
-	struct meta_view view = { .segment_id = o->segment->first_id };
+	struct meta_window window;
+	struct meta_view old = { .segment_id = o->segment->first_id, .window = &window };
 	struct stat st;
 
-	if (old_fd >= 0 && o->env->sys->fstat(o->env->sys, old_fd, &st) == 0 && st.st_size >= META_BLOCK_BYTES &&
-	    map_new(o->env, old_fd, (uint64_t)st.st_size, &map) == 0) {
-		view.map = map->data;
-		view.map_blocks = map->size / META_BLOCK_BYTES;
-		view.verified = map->verified;
+	if (old_fd >= 0) {
+		int result = o->env->sys->fstat(o->env->sys, old_fd, &st);
+
+		if (result < 0)
+			return result;
+		old.map_blocks = (uint64_t)st.st_size / META_BLOCK_BYTES;
+		meta_window_init(&window, o->env->sys, old_fd);
 	}
-	int result = make_meta(o, map ? &view : NULL);
-	map_free(o->env, map);
-	return result;
+	return make_meta(o, old.map_blocks > 0 ? &old : NULL);
 }
 
 static int open_meta(struct opening *o, bool distrust)
@@ -295,15 +346,14 @@ static int open_meta(struct opening *o, bool distrust)
 	const struct env *env = o->env;
 	char name[NAME_SEGMENT_MAX];
 	int fd = sys_open_regular(env->sys, o->dir_fd, name_meta(name, o->segment->first_id), O_RDONLY, 0);
-	/* One that is not there, or no file, is made anew. One that can't be opened just now is not lost for that. */
+	/* One that is not there, or no file, is made anew. One that can't be opened just now is not lost for that, nor one that can't be read. */
 	if (fd < 0 && fd != -ENOENT && fd != -ELOOP && fd != -EISDIR && fd != -EINVAL)
 		return fd;
-	int result = fd < 0 || distrust ? 0 : map_meta(o, fd);
+	int result = fd < 0 || distrust ? 0 : use_meta(o, &fd);
 
 	if (result == 0)
 		result = remake_meta(o, fd);
-	if (fd >= 0)
-		sys_close(env->sys, &fd);
+	sys_close(env->sys, &fd);
 	return result < 0 ? result : 0;
 }
 
@@ -343,7 +393,7 @@ int segment_open_sealed(const struct env *env, const char *name, const struct se
 	int result = o.dir_fd < 0 ? o.dir_fd : open_wal(&o, O_RDONLY);
 	if (result == 0)
 		result = open_meta(&o, distrust);
-	if (result == 0 && env->opts.read == WAL_READ_MMAP && o.segment->size > 0) {
+	if (result == 0 && is_mapped(env) && o.segment->size > 0) {
 		void *data;
 
 		result = env->sys->mmap(env->sys, o.segment->fd, o.segment->size, &data);
@@ -392,20 +442,19 @@ int segment_open_active(const struct env *env, const char *name, uint64_t first_
 	return 0;
 }
 
-int segment_view(const struct env *env, struct segment *segment, uint64_t blocks, struct meta_view *ret_view)
+/* ---- Views ---- */
+
+static int view_map(const struct env *env, struct segment *segment, struct meta_view *view)
 {
 	int result = 0;
 
-	*ret_view = (struct meta_view){ .segment_id = segment->first_id, .map_blocks = blocks };
-	if (blocks == 0)
-		return 0;
 	if (segment->active) {
 		pthread_mutex_lock(&segment->map_lock);
-		if (!segment->map || segment->map->size < blocks * META_BLOCK_BYTES) {
+		if (!segment->map || segment->map->size < view->map_blocks * META_BLOCK_BYTES) {
 			/* Room for as many again: the file may be mapped beyond its end, as long as nobody looks there. */
 			struct segment_map *map;
 
-			result = segment->meta_fd < 0 ? -EBADMSG : map_new(env, segment->meta_fd, 2 * (blocks + 64) * META_BLOCK_BYTES, &map);
+			result = map_new(env, segment->meta_fd, 2 * (view->map_blocks + 64) * META_BLOCK_BYTES, &map);
 			if (result == 0) {
 				map->retired = segment->map;
 				segment->map = map;
@@ -413,10 +462,41 @@ int segment_view(const struct env *env, struct segment *segment, uint64_t blocks
 		}
 	}
 	if (result == 0) {
-		ret_view->map = segment->map->data;
-		ret_view->verified = segment->map->verified;
+		view->map = segment->map->data;
+		view->verified = segment->map->verified;
 	}
 	if (segment->active)
 		pthread_mutex_unlock(&segment->map_lock);
 	return result;
+}
+
+static int view_window(const struct env *env, struct segment *segment, struct meta_view *view)
+{
+	view->window = atomic_exchange_explicit(&segment->window, NULL, memory_order_acquire);
+	if (view->window)
+		return 0;
+	view->window = malloc(sizeof *view->window);
+	if (!view->window)
+		return -ENOMEM;
+	meta_window_init(view->window, env->sys, segment->meta_fd);
+	return 0;
+}
+
+int segment_view(const struct env *env, struct segment *segment, uint64_t blocks, struct meta_view *ret_view)
+{
+	*ret_view = (struct meta_view){ .segment_id = segment->first_id, .map_blocks = blocks, .last = segment->last };
+	if (!segment->active)
+		ret_view->map_blocks = segment->blocks - (segment->last != NULL);
+	if (ret_view->map_blocks == 0)
+		return 0;
+	if (segment->active && segment->meta_fd < 0)
+		return -EBADMSG;
+	return is_mapped(env) ? view_map(env, segment, ret_view) : view_window(env, segment, ret_view);
+}
+
+void segment_view_end(struct segment *segment, struct meta_view *view)
+{
+	if (view->window)
+		free(atomic_exchange_explicit(&segment->window, view->window, memory_order_acq_rel));
+	view->window = NULL;
 }

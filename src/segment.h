@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One segment, open: the descriptor of its file, the map of its sidecar, and with WAL_READ_MMAP the map of the file itself if it is sealed.
+ * One segment, open: the descriptors of its file and of its sidecar, or with WAL_READ_MMAP the map of the sidecar, and of the file itself if it is sealed. What is not mapped is read
+ * when it is looked for: it is in nobody's memory but the kernel's, and where the disk fails there is an error to return.
  *
  * A sealed segment's sidecar is checked against it when it is opened, and made anew if it does not lead from the first id and offset 0 to the last id
- * and the end of the file. The active segment's sidecar is the stream's affair (recover_active.c): the last block is in the stream's memory, and this file only maps
- * the full ones before it.
+ * and the end of the file. The active segment's sidecar is the stream's affair (recover_active.c): the last block is in the stream's memory, and this file only maps or
+ * reads the full ones before it.
  */
 #ifndef WAL_SEGMENT_H
 #define WAL_SEGMENT_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "log.h"
 #include "lru.h"
@@ -47,11 +49,15 @@ struct segment {
 	uint64_t size;	     /* sealed: of the file */
 	const uint8_t *data; /* sealed and WAL_READ_MMAP: the file, else NULL */
 	uint64_t blocks;     /* sealed: of the sidecar */
-	int meta_fd;	     /* active: the sidecar, else -1 */
+	int meta_fd;	     /* the sidecar; -1 if it is not needed: sealed and mapped, or `last` is all of it */
 	bool meta_borrowed;  /* it is someone else's to close */
+	uint8_t *last;	     /* sealed and not mapped: the last block, checked. Most searches begin there, and most sidecars have no other; else NULL */
+
+	/* What was read last of a sidecar that is not mapped. Whoever looks there takes it away and gives it back, so that the next one need not read it again. NULL: nobody has, or someone does */
+	_Atomic(struct meta_window *) window;
 
 	pthread_mutex_t map_lock; /* a leaf */
-	struct segment_map *map;  /* the sidecar; protected by map_lock while active, constant when sealed */
+	struct segment_map *map;  /* WAL_READ_MMAP: the sidecar; protected by map_lock while active, constant when sealed */
 };
 
 /* The directory of stream `name`. */
@@ -89,7 +95,11 @@ void segment_unload(const struct env *env, struct segment *segment);
 /* NULL is allowed. */
 void segment_close(const struct env *env, struct segment *segment);
 
-/* A view of the first `blocks` blocks of the sidecar, which are full; valid while the segment is pinned. Thread-safe. -ENOMEM, -EIO. */
+/*
+ * A view of the sidecar, of the active segment's first `blocks` blocks, which are full. It is for one thread, and valid while the segment is pinned: segment_view_end() comes before it is unpinned.
+ * Thread-safe. -ENOMEM, -EIO.
+ */
 int segment_view(const struct env *env, struct segment *segment, uint64_t blocks, struct meta_view *ret_view);
+void segment_view_end(struct segment *segment, struct meta_view *view);
 
 #endif

@@ -65,13 +65,14 @@ int stream_view_open(struct wal_stream *st, uint64_t id, struct stream_view *vie
 		/* One opened by whoever came before the sidecar moved to a temporary file does not have its later blocks. */
 		bool current = view->segment->active == rq.active && (rq.meta_fd < 0 || view->segment->meta_fd == rq.meta_fd);
 		if (current) {
-			result = segment_view(&engine->env, view->segment, rq.active ? blocks : view->segment->blocks, &view->meta);
+			result = segment_view(&engine->env, view->segment, blocks, &view->meta);
 			if (result < 0) {
 				segcache_put(engine->segcache, view->segment);
 				return result;
 			}
-			view->meta.last = rq.active ? view->last : NULL;
-			if (!rq.active)
+			if (rq.active)
+				view->meta.last = view->last;
+			else
 				view->size = view->segment->size;
 			return 0;
 		}
@@ -84,6 +85,8 @@ int stream_view_open(struct wal_stream *st, uint64_t id, struct stream_view *vie
 void stream_view_release(struct stream_view *view)
 {
 	/* NULL if its sidecar could not be made anew. */
+	if (view->segment)
+		segment_view_end(view->segment, &view->meta);
 	segcache_put(view->stream->engine->segcache, view->segment);
 	view->segment = NULL;
 }
@@ -103,13 +106,12 @@ static int renew(struct stream_view *view)
 	};
 
 	segcache_forget(cache, st->key, view->first_id);
-	segcache_put(cache, view->segment);
-	view->segment = NULL;
+	stream_view_release(view);
 	int result = segcache_get(cache, &rq, &view->segment);
 	if (result == -ENOENT)
 		result = stream_has_segment(st, view->first_id) ? stream_missing(st, view->first_id) : WAL_PRUNED;
 	if (result == 0)
-		result = segment_view(&st->engine->env, view->segment, view->segment->blocks, &view->meta);
+		result = segment_view(&st->engine->env, view->segment, 0, &view->meta);
 	return result;
 }
 

@@ -16,7 +16,7 @@ enum {
 	GUESSES_MAX = 6,
 	SHORT_MAX = 4, /* bytes of a varint of 28 bits */
 	SHORT_RECORD_MAX = 1 + 2 * SHORT_MAX,
-	WINDOW_BEFORE = 1, /* a guess is one too many as often as one too few */
+	GUESS_BLOCKS = 2, /* the block that is guessed, and the next one, which says where it ends */
 };
 
 bool meta_block_valid(const uint8_t block[META_BLOCK_BYTES], uint64_t segment_id)
@@ -73,24 +73,13 @@ static int window_read(const struct meta_view *view, uint64_t from, uint64_t cou
 	return 0;
 }
 
-/* Moves the window to where it has block `no`, together with `before` ones before it. Those around it may not be readable: that must not cost this one. */
-static int window_move(const struct meta_view *view, uint64_t no, uint64_t before)
-{
-	if (before > no)
-		before = no;
-	int result = window_read(view, no - before, META_WINDOW_BLOCKS);
-	if (result < 0)
-		result = window_read(view, no, 1);
-	return result;
-}
-
 static uint64_t view_blocks(const struct meta_view *view)
 {
 	return view->map_blocks + (view->last != NULL);
 }
 
-/* The block, whatever is in it. Of a window see above. */
-static int raw_block(const struct meta_view *view, uint64_t no, uint64_t before, const uint8_t **ret)
+/* The block, whatever is in it. If it has to be read, it is the first of `count`. */
+static int raw_block(const struct meta_view *view, uint64_t no, uint64_t count, const uint8_t **ret)
 {
 	struct meta_window *w = view->window;
 
@@ -98,7 +87,9 @@ static int raw_block(const struct meta_view *view, uint64_t no, uint64_t before,
 		*ret = view->map + no * META_BLOCK_BYTES;
 		return 0;
 	}
-	int result = window_has(w, no) ? 0 : window_move(view, no, before);
+	int result = window_has(w, no) ? 0 : window_read(view, no, count);
+	if (result < 0 && count > 1) /* those behind it must not cost this one */
+		result = window_read(view, no, 1);
 	if (result < 0)
 		return result;
 	if (!window_has(w, no)) /* the file has become shorter */
@@ -124,8 +115,8 @@ static void set_checked(const struct meta_view *view, uint64_t no)
 		__atomic_fetch_or((uint8_t *)&view->verified[no / 8], (uint8_t)(1u << (no % 8)), __ATOMIC_RELAXED);
 }
 
-/* The block, once it is known to hold; -EBADMSG if it does not. If it has to be read, `before` blocks before it come too. */
-static int view_block(const struct meta_view *view, uint64_t no, uint64_t before, const uint8_t **ret)
+/* The same, once it is known to hold; -EBADMSG if it does not. */
+static int view_block(const struct meta_view *view, uint64_t no, uint64_t count, const uint8_t **ret)
 {
 	const uint8_t *block;
 
@@ -133,7 +124,7 @@ static int view_block(const struct meta_view *view, uint64_t no, uint64_t before
 		*ret = view->last;
 		return 0;
 	}
-	int result = raw_block(view, no, before, &block);
+	int result = raw_block(view, no, count, &block);
 	if (result < 0)
 		return result;
 	if (!is_checked(view, no)) {
@@ -149,7 +140,7 @@ int meta_is_blank(const struct meta_view *view, uint64_t blocks)
 {
 	for (uint64_t no = 0; no < blocks; no++) {
 		const uint8_t *block;
-		int result = raw_block(view, no, 0, &block);
+		int result = raw_block(view, no, META_WINDOW_BLOCKS, &block);
 
 		if (result < 0)
 			return result;
@@ -172,10 +163,10 @@ static uint64_t block_key(const uint8_t *block, enum meta_key by)
 	return get_le64(block + META_OFF_FRAME_OFFSET);
 }
 
-static int cursor_load(struct meta_cursor *c, uint64_t no)
+static int cursor_load(struct meta_cursor *c, uint64_t no, uint64_t count)
 {
 	const uint8_t *block;
-	int result = view_block(c->view, no, 0, &block);
+	int result = view_block(c->view, no, count, &block);
 
 	if (result < 0)
 		return result;
@@ -199,19 +190,17 @@ struct bracket {
 	uint64_t high, high_key;
 };
 
-/* The block inside the bracket that begins with the key, or before it, if all entries are of like size. */
+/* The block that begins with the key, or before it, if all entries are of like size. */
 static uint64_t guess(const struct bracket *b)
 {
-	uint64_t no = b->low + (uint64_t)((double)(b->high - b->low) * ((double)(b->key - b->low_key) / (double)(b->high_key - b->low_key)));
-
-	return no <= b->low ? b->low + 1 : no >= b->high ? b->high - 1 : no;
+	return b->low + (uint64_t)((double)(b->high - b->low) * ((double)(b->key - b->low_key) / (double)(b->high_key - b->low_key)));
 }
 
-/* Narrows the bracket by what block `no` inside it begins with. */
-static int narrow(struct bracket *b, const struct meta_view *view, uint64_t no)
+/* Narrows the bracket by what block `no` inside it begins with; if it has to be read, together with what follows, `count` in all. */
+static int narrow(struct bracket *b, const struct meta_view *view, uint64_t no, uint64_t count)
 {
 	const uint8_t *block;
-	int result = view_block(view, no, WINDOW_BEFORE, &block);
+	int result = view_block(view, no, count, &block);
 
 	if (result < 0)
 		return result;
@@ -231,16 +220,16 @@ static bool is_inside(const struct bracket *b, uint64_t no)
 	return no > b->low && no < b->high;
 }
 
-/* The ends of what has been read already, which costs nothing. */
+/* What has been read and checked already costs nothing. */
 static int narrow_by_window(struct bracket *b, const struct meta_view *view)
 {
 	const struct meta_window *w = view->window;
 	int result = 0;
 
-	if (w && w->count > 0 && is_inside(b, w->first))
-		result = narrow(b, view, w->first);
-	if (result == 0 && w && w->count > 1 && is_inside(b, w->first + w->count - 1))
-		result = narrow(b, view, w->first + w->count - 1);
+	for (unsigned i = 0; w && i < w->count && result == 0; i++) {
+		if (w->valid >> i & 1 && is_inside(b, w->first + i))
+			result = narrow(b, view, w->first + i, 1);
+	}
 	return result;
 }
 
@@ -252,7 +241,7 @@ static int bracket_init(struct bracket *b, const struct meta_view *view)
 
 	if (count == 0)
 		return WAL_NOT_FOUND;
-	int result = view_block(view, count - 1, WINDOW_BEFORE, &last);
+	int result = view_block(view, count - 1, 1, &last);
 	if (result < 0)
 		return result;
 	b->high = count - 1;
@@ -260,7 +249,7 @@ static int bracket_init(struct bracket *b, const struct meta_view *view)
 	b->low = 0;
 	b->low_key = b->by == META_BY_ID ? view->segment_id : 0;
 	if (!view->window) {
-		result = view_block(view, 0, 0, &first);
+		result = view_block(view, 0, 1, &first);
 		if (result < 0)
 			return result;
 		b->low_key = block_key(first, b->by);
@@ -275,8 +264,10 @@ static int bracket_init(struct bracket *b, const struct meta_view *view)
 /*
  * The last block whose key is <= `key`. A few guesses lead there if entries are of like size; then halving goes on, so that no sidecar takes much longer than by that alone. What has been read together
  * with a guess is looked at before the next one. Results as meta_cursor_seek().
+ *
+ * With `likely` it ends at a block that the next guess would be again: it begins with the key or before it, and only what is in it tells whether it is the last such one.
  */
-static int find_block(const struct meta_view *view, enum meta_key by, uint64_t key, uint64_t *ret)
+static int find_block(const struct meta_view *view, enum meta_key by, uint64_t key, bool likely, uint64_t *ret)
 {
 	struct bracket b = { .by = by, .key = key };
 	int result = bracket_init(&b, view);
@@ -284,27 +275,38 @@ static int find_block(const struct meta_view *view, enum meta_key by, uint64_t k
 	if (result == 0 && b.high - b.low > 1)
 		result = narrow_by_window(&b, view);
 	for (unsigned guesses = 0; result == 0 && b.high - b.low > 1;) {
+		uint64_t no = guesses < GUESSES_MAX ? guess(&b) : b.low + (b.high - b.low) / 2;
+
+		if (likely && no <= b.low)
+			break;
 		if (window_has(view->window, b.low + 1))
-			result = narrow(&b, view, b.low + 1);
+			no = b.low + 1;
 		else if (window_has(view->window, b.high - 1))
-			result = narrow(&b, view, b.high - 1);
+			no = b.high - 1;
 		else
-			result = narrow(&b, view, guesses++ < GUESSES_MAX ? guess(&b) : b.low + (b.high - b.low) / 2);
+			guesses++;
+		no = no <= b.low ? b.low + 1 : no >= b.high ? b.high - 1 : no;
+		result = narrow(&b, view, no, likely ? 1 : GUESS_BLOCKS);
 	}
 	if (result == 0)
 		*ret = b.low;
 	return result;
 }
 
-int meta_cursor_seek(struct meta_cursor *c, const struct meta_view *view, enum meta_key by, uint64_t key)
+static int seek(struct meta_cursor *c, const struct meta_view *view, enum meta_key by, uint64_t key, bool likely)
 {
 	uint64_t block;
-	int result = find_block(view, by, key, &block);
+	int result = find_block(view, by, key, likely, &block);
 
 	if (result != 0)
 		return result;
 	c->view = view;
-	return cursor_load(c, block);
+	return cursor_load(c, block, likely ? 1 : META_WINDOW_BLOCKS);
+}
+
+int meta_cursor_seek(struct meta_cursor *c, const struct meta_view *view, enum meta_key by, uint64_t key)
+{
+	return seek(c, view, by, key, false);
 }
 
 /* A number of up to 28 bits at `pos`, of which as many bytes can be read. 0: it is longer. */
@@ -357,7 +359,7 @@ static int cursor_refill(struct meta_cursor *c)
 			return WAL_END;
 
 		struct meta_pos before = c->at;
-		int result = cursor_load(c, c->block + 1);
+		int result = cursor_load(c, c->block + 1, META_WINDOW_BLOCKS);
 
 		if (result < 0)
 			return result;
@@ -515,18 +517,29 @@ static void skip_towards(struct meta_cursor *c, uint64_t id)
 		meta_cursor_run(c, NULL, id - at->id < UINT32_MAX ? (size_t)(id - at->id) : UINT32_MAX);
 }
 
-int meta_find(struct meta_cursor *c, const struct meta_view *view, uint64_t id, struct meta_entry *ret)
+/* From where the cursor is on. WAL_END behind the last block, or with `here` behind the one that it is in. */
+static int cursor_find(struct meta_cursor *c, uint64_t id, bool here, struct meta_entry *ret)
 {
-	int result = meta_cursor_seek(c, view, META_BY_ID, id);
-
-	while (result == 0) {
+	for (;;) {
 		skip_towards(c, id);
-		result = meta_cursor_next(c, ret);
-		if (result == 0 && (ret->gap ? id - ret->id < ret->gap_ids : ret->id == id))
-			return 0;
-		if (result == 0 && ret->id > id)
+		if (here && c->pos == c->end)
+			return WAL_END;
+		int result = meta_cursor_next(c, ret);
+		if (result != 0 || (ret->gap ? id - ret->id < ret->gap_ids : ret->id == id))
+			return result;
+		if (ret->id > id)
 			return -EBADMSG;
 	}
+}
+
+int meta_find(struct meta_cursor *c, const struct meta_view *view, uint64_t id, struct meta_entry *ret)
+{
+	/* The likely block most often has it: then no other had to be looked at. */
+	if (seek(c, view, META_BY_ID, id, true) == 0 && cursor_find(c, id, true, ret) == 0)
+		return 0;
+	int result = meta_cursor_seek(c, view, META_BY_ID, id);
+	if (result == 0)
+		result = cursor_find(c, id, false, ret);
 	return result == WAL_END ? WAL_NOT_FOUND : result;
 }
 

@@ -470,6 +470,12 @@ struct stream_view {
 int stream_view_open(struct wal_stream *st, uint64_t id, struct stream_view *view);
 void stream_view_release(struct stream_view *view);
 
+/*
+ * The sidecar of the view's segment turned out to be bad, where `id` was looked for: it is only a cache, so it is made anew, once, and the view goes on with that. The active one's is not:
+ * -EBADMSG.
+ */
+int stream_view_mend(struct stream_view *view, uint64_t id);
+
 /* The entry in the view. -EBADMSG if it lies in a gap; its bounds are then in *ret. */
 int stream_view_find(struct stream_view *view, uint64_t id, struct meta_cursor *c, struct meta_entry *ret);
 

@@ -91,8 +91,7 @@ void stream_view_release(struct stream_view *view)
 	view->segment = NULL;
 }
 
-/* The sidecar of the view's segment turned out to be bad: it is only a cache, so it is made anew, once, and the view goes on with that. */
-static int renew(struct stream_view *view)
+int stream_view_mend(struct stream_view *view, uint64_t id)
 {
 	struct wal_stream *st = view->stream;
 	struct segcache *cache = st->engine->segcache;
@@ -105,6 +104,10 @@ static int renew(struct stream_view *view)
 		.distrust = true,
 	};
 
+	log_write(&st->engine->env.log, WAL_LOG_WARNING, "stream '%s': the sidecar %020" PRIu64 ".meta does not lead to id %" PRIu64 "%s", st->name,
+		  view->first_id, id, view->segment->active ? "; 'walctl repair' makes it anew" : ", it is made anew");
+	if (view->segment->active)
+		return -EBADMSG;
 	segcache_forget(cache, st->key, view->first_id);
 	stream_view_release(view);
 	int result = segcache_get(cache, &rq, &view->segment);
@@ -117,14 +120,11 @@ static int renew(struct stream_view *view)
 
 int stream_view_find(struct stream_view *view, uint64_t id, struct meta_cursor *c, struct meta_entry *ret)
 {
-	struct wal_stream *st = view->stream;
 	int result = meta_find(c, &view->meta, id, ret);
 
 	if (result == WAL_NOT_FOUND || result == -EBADMSG) {
-		log_write(&st->engine->env.log, WAL_LOG_WARNING, "stream '%s': the sidecar %020" PRIu64 ".meta does not lead to id %" PRIu64 "%s", st->name,
-			  view->first_id, id, view->segment->active ? "; 'walctl repair' makes it anew" : ", it is made anew");
 		ret->gap = false;
-		result = view->segment->active ? -EBADMSG : renew(view);
+		result = stream_view_mend(view, id);
 		if (result == 0)
 			result = meta_find(c, &view->meta, id, ret);
 		if (result == WAL_NOT_FOUND)

@@ -151,10 +151,25 @@ static uint64_t segment_at(const struct wal_stream *st, uint64_t offset)
 	return low;
 }
 
+/* The entry of the view that holds byte `offset` of its segment's text. WAL_END if none does. */
+static int find_byte(const struct stream_view *view, uint64_t offset, struct meta_entry *ret)
+{
+	struct meta_cursor c;
+	int result = meta_cursor_seek(&c, &view->meta, META_BY_BYTES, offset);
+
+	while (result == 0) {
+		result = meta_cursor_next(&c, ret);
+		if (result == 0 && (ret->id >= view->end_id || ret->bytes > offset))
+			return WAL_END;
+		if (result == 0 && !ret->gap && offset - ret->bytes < ret->size)
+			return 0;
+	}
+	return result;
+}
+
 int wal_stream_id_at(struct wal_stream *st, uint64_t offset, uint64_t *ret_id, uint64_t *ret_skip)
 {
 	struct stream_view view;
-	struct meta_cursor c;
 	struct meta_entry e;
 
 	pthread_mutex_lock(&st->lock);
@@ -169,18 +184,17 @@ int wal_stream_id_at(struct wal_stream *st, uint64_t offset, uint64_t *ret_id, u
 	result = stream_view_open(st, first_id, &view);
 	if (result != 0)
 		return result;
-	result = meta_cursor_seek(&c, &view.meta, META_BY_BYTES, offset - sum);
-	while (result == 0) {
-		result = meta_cursor_next(&c, &e);
-		if (result == 0 && (e.id >= view.end_id || e.bytes > offset - sum))
-			result = WAL_END;
-		if (result == 0 && !e.gap && offset - sum - e.bytes < e.size) {
-			*ret_id = e.id;
-			*ret_skip = offset - sum - e.bytes;
-			break;
-		}
+	result = find_byte(&view, offset - sum, &e);
+	if (result == -EBADMSG) {
+		result = stream_view_mend(&view, view.end_id - 1);
+		if (result == 0)
+			result = find_byte(&view, offset - sum, &e);
 	}
 	stream_view_release(&view);
+	if (result == 0) {
+		*ret_id = e.id;
+		*ret_skip = offset - sum - e.bytes;
+	}
 	return result == WAL_END ? WAL_NOT_FOUND : result;
 }
 

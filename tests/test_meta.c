@@ -2,6 +2,7 @@
 #include "meta.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,10 +124,26 @@ static void expect_same(const struct meta_entry *e, const struct meta_entry *exp
 	assert_int_equal(e->type, expected->type);
 }
 
-/* By going through it, and by each of the three keys. */
-static void expect_all(struct sidecar *s)
+/* The same, but read from a file, which is to be closed. */
+static struct meta_view file_view_of(struct sidecar *s, struct meta_window *window, FILE **ret_file)
 {
 	struct meta_view view = view_of(s);
+	FILE *file = tmpfile();
+
+	assert_non_null(file);
+	assert_int_equal(fwrite(s->blocks, META_BLOCK_BYTES, s->count, file), s->count);
+	assert_int_equal(fflush(file), 0);
+	meta_window_init(window, sys_real(), fileno(file));
+	view.map = NULL;
+	view.verified = NULL;
+	view.window = window;
+	*ret_file = file;
+	return view;
+}
+
+/* By going through it, and by each of the three keys. */
+static void expect_all_in(const struct sidecar *s, struct meta_view view)
+{
 	struct meta_cursor c;
 	struct meta_entry e;
 	struct meta_pos end;
@@ -160,6 +177,16 @@ static void expect_all(struct sidecar *s)
 	assert_int_equal(end.last_time, s->w.at.last_time);
 	assert_int_equal(meta_find(&c, &view, s->w.at.id, &e), WAL_NOT_FOUND);
 	assert_int_equal(meta_find(&c, &view, SEGMENT - 1, &e), WAL_NOT_FOUND);
+}
+
+static void expect_all(struct sidecar *s)
+{
+	struct meta_window window;
+	FILE *file;
+
+	expect_all_in(s, view_of(s));
+	expect_all_in(s, file_view_of(s, &window, &file));
+	fclose(file);
 }
 
 /* All kinds of records, so many that each comes to stand across a block's end at some place. */
@@ -322,14 +349,19 @@ static void damaged_blocks(void **state)
 	for (unsigned bit = 0; bit < 8 * META_BLOCK_BYTES; bit += 13) {
 		uint8_t *block = s.blocks + 2 * META_BLOCK_BYTES;
 		struct meta_view view = view_of(&s);
+		struct meta_window window;
 		struct meta_cursor c;
 		struct meta_entry e;
 		struct meta_pos pos;
+		FILE *file;
 
 		meta_block_header(block, &pos, NULL);
 		block[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		assert_false(meta_block_valid(block, SEGMENT));
 		assert_int_equal(meta_find(&c, &view, pos.id, &e), -EBADMSG);
+		view = file_view_of(&s, &window, &file);
+		assert_int_equal(meta_find(&c, &view, pos.id, &e), -EBADMSG);
+		fclose(file);
 		block[bit / 8] ^= (uint8_t)(1 << bit % 8);
 		assert_true(meta_block_valid(block, SEGMENT));
 		assert_false(meta_block_valid(block, SEGMENT + 1));

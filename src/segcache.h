@@ -3,7 +3,7 @@
  * The segments that are open, at most max_open_segments of them over all streams. A segment is *pinned* while a call uses it and only an unpinned one is
  * closed to make room for another. Who needs one while all are pinned waits; so that this ends, a thread pins one segment at a time, and only for the length of a call.
  *
- * What is mapped of them counts as this process's memory as soon as it was looked at, though it is the kernel's to take back: 6 bytes an entry, tens of megabytes for one who goes through a log of ten million.
+ * What is mapped of them (WAL_READ_MMAP) counts as this process's memory as soon as it was looked at, though it is the kernel's to take back: all of a log that someone goes through.
  * So beyond some megabytes the maps of segments that have not been used for a while are unloaded.
  */
 #ifndef WAL_SEGCACHE_H

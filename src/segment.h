@@ -40,7 +40,7 @@ struct segment {
 	bool cached;
 	bool opening;
 	uint64_t pinned_at;   /* the cache's clock then */
-	uint64_t loaded_bytes; /* of its maps that may be in memory, as the cache counts them; 0: see segment_unload() */
+	uint64_t loaded_bytes; /* WAL_READ_MMAP: of its maps that may be in memory, as the cache counts them; 0: see segment_unload() */
 
 	/* constant while it is pinned */
 	uint64_t first_id;

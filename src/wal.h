@@ -102,8 +102,8 @@ enum wal_compression {
 };
 
 enum wal_read {
-	WAL_READ_IO,   /* segments are read by pread into buffers: a failing disk is an error that is returned. Sidecars are mapped all the same */
-	WAL_READ_MMAP, /* sealed segments are mapped too: faster. Where a map can't be read because the disk fails, the reader gets SIGBUS */
+	WAL_READ_IO,   /* segments and their sidecars are read by pread into buffers: a failing disk is an error that is returned */
+	WAL_READ_MMAP, /* sealed segments and all sidecars are mapped: faster. Where a map can't be read because the disk fails, the reader gets SIGBUS */
 };
 
 enum wal_on_corruption {
@@ -135,8 +135,8 @@ struct wal_options {
 	enum wal_read read;
 	/* Decoded batches and decompressed frames kept in memory, over all streams. 0: 16 MiB. WAL_SIZE_NONE: none. */
 	uint64_t block_cache;
-	/* Segments held open at once, over all streams; each costs a file descriptor and a mapping. 0: 128. 8 to 1,000,000. A call that needs one
-	 * more while all are in use waits for one. */
+	/* Segments held open at once, over all streams; each costs a file descriptor and mostly one for its sidecar, or mappings in its place. 0: 128.
+	 * 8 to 1,000,000. A call that needs one more while all are in use waits for one. */
 	uint32_t max_open_segments;
 	enum wal_on_corruption on_corruption;
 	/* Bytes of frames gathered into one write(2) when several appends wait for their turn. 0: 1 MiB. 4 KiB to 1 GiB. */

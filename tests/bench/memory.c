@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How much memory the library takes, as this process sees it: each figure is of a process of its own. Resident counts the pages of mapped sidecars too, which the kernel can take back at any time.
+ * How much memory the library takes, as this process sees it: each figure is of a process of its own. Resident counts the pages of mapped files too, which the kernel can take back at any time.
  */
 #include <err.h>
 #include <stdio.h>

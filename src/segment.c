@@ -341,11 +341,19 @@ static int remake_meta(struct opening *o, int old_fd)
 	return make_meta(o, old.map_blocks > 0 ? &old : NULL);
 }
 
+/* Without the time of access, which costs a look at it for each read and a write of the inode now and then. That is for the owner of the file (and root) alone. */
+static int open_quietly(struct opening *o, const char *name, int flags)
+{
+	int fd = sys_open_regular(o->env->sys, o->dir_fd, name, flags | O_NOATIME, 0);
+
+	return fd == -EPERM ? sys_open_regular(o->env->sys, o->dir_fd, name, flags, 0) : fd;
+}
+
 static int open_meta(struct opening *o, bool distrust)
 {
 	const struct env *env = o->env;
 	char name[NAME_SEGMENT_MAX];
-	int fd = sys_open_regular(env->sys, o->dir_fd, name_meta(name, o->segment->first_id), O_RDONLY, 0);
+	int fd = open_quietly(o, name_meta(name, o->segment->first_id), O_RDONLY);
 	/* One that is not there, or no file, is made anew. One that can't be opened just now is not lost for that, nor one that can't be read. */
 	if (fd < 0 && fd != -ENOENT && fd != -ELOOP && fd != -EISDIR && fd != -EINVAL)
 		return fd;
@@ -364,7 +372,7 @@ static int open_wal(struct opening *o, int flags)
 	struct stat st;
 	int result;
 
-	o->segment->fd = sys_open_regular(env->sys, o->dir_fd, name_segment(name, o->segment->first_id), flags, 0);
+	o->segment->fd = open_quietly(o, name_segment(name, o->segment->first_id), flags);
 	if (o->segment->fd < 0) {
 		result = o->segment->fd;
 		/* One that is missing may have been pruned: the caller knows. */

@@ -169,10 +169,22 @@ static bool is_durable(struct cut_stream *cs)
 	return durable >= cs->next_id;
 }
 
+static void submit_sync(struct cut_stream *cs)
+{
+	struct cut *cut = cs->cut;
+
+	pthread_mutex_lock(&cut->lock);
+	cut->pending++;
+	pthread_mutex_unlock(&cut->lock);
+	cs->op = (struct wal_op){ .done = sync_done };
+	wal_stream_submit(cs->stream, &cs->op);
+}
+
 /* Syncs all streams that need it, at once. */
 int cut_sync(struct cut *cut, struct wal_error *err)
 {
 	int first_error = refuse_quarantined(cut, err);
+	struct cut_stream *own = NULL;
 
 	if (first_error < 0)
 		return first_error;
@@ -180,14 +192,16 @@ int cut_sync(struct cut *cut, struct wal_error *err)
 	for (size_t i = 0; i < cut->count; i++) {
 		struct cut_stream *cs = &cut->streams[i];
 
-		if (is_durable(cs))
+		cs->durable = is_durable(cs);
+		if (cs->durable)
 			continue;
-		pthread_mutex_lock(&cut->lock);
-		cut->pending++;
-		pthread_mutex_unlock(&cut->lock);
-		cs->op = (struct wal_op){ .done = sync_done };
-		wal_stream_submit(cs->stream, &cs->op);
+		if (own)
+			submit_sync(own);
+		own = cs;
 	}
+	/* This thread would only wait for the workers: so it does one itself, and if there is no other, nobody has to be woken. */
+	if (own)
+		own->op.result = wal_stream_sync(own->stream);
 	pthread_mutex_lock(&cut->lock);
 	while (cut->pending > 0)
 		pthread_cond_wait(&cut->done, &cut->lock);
@@ -196,6 +210,8 @@ int cut_sync(struct cut *cut, struct wal_error *err)
 		struct cut_stream *cs = &cut->streams[i];
 		int result = cs->op.result;
 
+		if (cs->durable)
+			continue;
 		/* What failed and was never visible is no reason; what is gone with its stream is none either. */
 		if (result == 0 && !is_durable(cs))
 			result = -EIO;

@@ -10,6 +10,7 @@ struct cut_stream {
 	struct cut *cut;
 	struct wal_stream *stream;
 	uint64_t next_id;
+	bool durable; /* so far, before anything was synced for it */
 };
 
 struct cut {

@@ -234,7 +234,7 @@ static void dir_fsync(struct handle *handle, fuse_req_t req)
 	if (node_is_at(&dir->node))
 		walfs_reply_err(req, 0); /* a checkpoint is durable */
 	else if (handle->slot)
-		sync_stream(handle->fs, handle->slot, req);
+		sync_stream_by_loop(handle->fs, handle->slot, req);
 	else
 		sync_store(handle->fs, req);
 }

@@ -47,6 +47,7 @@ struct commit {
 	struct waiter first_waiter;
 	struct wal_draft *draft;
 	uint64_t bytes;
+	bool syncs; /* counted in fs->syncs_waiting */
 };
 
 static struct append *append_from(struct handle *handle)
@@ -112,6 +113,8 @@ static void commit_done(struct wal_op *op)
 	int error = walfs_errno_open(op->result);
 	struct waiter *waiters;
 
+	if (commit->syncs)
+		atomic_fetch_sub(&fs->syncs_waiting, 1);
 	pthread_mutex_lock(&append->lock);
 	unlink_commit(append, commit);
 	waiters = commit->waiters;
@@ -161,8 +164,25 @@ static struct commit *detach(struct append *append, unsigned flags, fuse_req_t r
 	return commit;
 }
 
+static bool will_sync(const struct commit *commit)
+{
+	return commit->op.flags & WAL_DURABLE || wal_store_options(commit->append->handle.fs->store)->sync == WAL_SYNC_STRICT;
+}
+
+/* To be called by the loop, last of all: it may be no part of the loop afterwards. */
 static void submit(struct commit *commit)
 {
+	struct walfs *fs = commit->append->handle.fs;
+	bool syncs = will_sync(commit);
+
+	if (syncs && commit->first_waiter.req && sync_in_place(fs)) {
+		commit->op.result = wal_draft_commit(commit->draft, commit->op.flags, &commit->op.first_id);
+		commit_done(&commit->op);
+		return;
+	}
+	commit->syncs = syncs;
+	if (syncs)
+		atomic_fetch_add(&fs->syncs_waiting, 1);
 	wal_draft_submit(commit->draft, &commit->op);
 }
 
@@ -312,7 +332,7 @@ static void append_fsync(struct handle *handle, fuse_req_t req)
 	if (commit)
 		submit(commit);
 	else if (nothing)
-		sync_stream(handle->fs, handle->slot, req); /* covers what this handle has appended */
+		sync_stream_by_loop(handle->fs, handle->slot, req); /* covers what this handle has appended */
 	else
 		walfs_reply_err(req, error);
 }

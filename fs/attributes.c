@@ -17,11 +17,23 @@ static int stat_or_removed(struct walfs *fs, const struct node *node, struct sta
 	return r == WAL_NOT_FOUND && node_has_slot(node) ? namespace_stat_removed(fs, node, ret) : r;
 }
 
+/* The kernel keeps those of an entry for long, unless it was told not to, in order that this is seen. */
+static void count(struct walfs *fs, const struct node *node)
+{
+	struct slot *slot;
+
+	if (node->kind == NODE_ENTRY && slot_get(fs, node->slot, &slot) == 0) {
+		slot->wanted.getattrs++;
+		slot_put(fs, slot);
+	}
+}
+
 void attributes_get(struct walfs *fs, const struct node *node, fuse_req_t req)
 {
 	struct stat st;
 	int r = stat_or_removed(fs, node, &st);
 
+	count(fs, node);
 	/* By a path the kernel looks up again then, and finds that there is no such name any more. */
 	if (r)
 		walfs_reply_err(req, r == WAL_PRUNED ? ESTALE : walfs_errno(r));

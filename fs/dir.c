@@ -14,9 +14,7 @@ struct dir {
 	struct handle handle;
 	struct node node;
 	uint64_t end_id;       /* a stream's listing ends here, or it would never end beside a fast writer */
-	uint64_t lookups_seen; /* slot->lookups at the last chunk */
-	uint64_t chunk_names;  /* entries in the last chunk */
-	bool full;	       /* give attributes */
+	struct wanting wanting; /* whether attributes go with a stream's entries */
 	const char *unlisted;  /* a name that is listed this once, see rejoin.h; NULL: none */
 	struct node unlisted_node;
 };
@@ -33,12 +31,9 @@ enum {
 	COOKIE_FIRST = 16,
 };
 
-/*
- * A stream of so many entries is listed with attributes from the beginning: most who list ask for them next, one by one and often only when they have all names, and that costs
- * ten times as much; who wants only names waits a tenth of a second longer at most. A larger one only once it is seen that they are asked for.
- */
+/* What the first request for a long listing without attributes is answered with: a program that asks for them as it goes along shows it by then, and only so many were looked up. */
 enum {
-	FULL_ENTRIES = 32768,
+	TRIAL_BYTES = 32 << 10,
 };
 
 /* The attributes too, if they can be had. */
@@ -132,19 +127,50 @@ static void list_cut(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	}
 }
 
+/* Entries from `id` on. Return how many there was room for. */
+
+static uint64_t list_bare(struct dir *dir, struct chunk *chunk, uint64_t id)
+{
+	const struct node node = { .kind = NODE_ENTRY, .number = id };
+	struct fuse_entry_param entry = bare_entry(node_ino(&node, slot_of_entries(dir->handle.slot)->ino_base), S_IFREG);
+	char name[ENTRY_NAME_MAX];
+
+	entry_name(id, name);
+	if (id >= dir->end_id || !chunk_add(chunk, name, &entry, COOKIE_FIRST + id + 1))
+		return 0;
+	return 1 + chunk_add_following(chunk, name, entry.attr.st_ino, COOKIE_FIRST + id + 1, dir->end_id - id - 1);
+}
+
+static uint64_t list_full(struct dir *dir, struct chunk *chunk, uint64_t id)
+{
+	const struct slot *entries = slot_of_entries(dir->handle.slot);
+	struct node node = { .kind = NODE_ENTRY, .slot = entries->index, .number = id };
+	char name[ENTRY_NAME_MAX];
+
+	entry_name(id, name);
+	for (; node.number < dir->end_id; node.number++, entry_name_next(name)) {
+		struct fuse_entry_param entry = listed_entry(dir, name, true, &node, entries->ino_base, S_IFREG);
+
+		if (wanted_is_probe(&dir->wanting, node.number))
+			entry.attr_timeout = 0;
+		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + node.number + 1))
+			break;
+	}
+	return node.number - id;
+}
+
 static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 {
 	struct slot *slot = dir->handle.slot, *entries = slot_of_entries(slot);
 	struct node node = { .kind = NODE_NEW, .slot = entries->index };
 	struct fuse_entry_param entry;
-	char name[ENTRY_NAME_MAX];
 	uint64_t first, id;
+	bool full;
 
-	if (dir->chunk_names && slot->lookups - dir->lookups_seen >= dir->chunk_names / 2)
-		dir->full = true;
-	dir->lookups_seen = slot->lookups;
-	dir->chunk_names = 0;
-
+	wanted_chunk(&entries->wanted, &dir->wanting);
+	full = chunk->plus && dir->wanting.full;
+	if (!full && cookie <= COOKIE_FIRST && chunk->size > TRIAL_BYTES)
+		chunk->size = TRIAL_BYTES;
 	if (cookie == COOKIE_NEW && !slot->cut) {
 		entry = listed_entry(dir, "new", chunk->plus, &node, slot->ino_base, S_IFREG);
 		if (!chunk_add(chunk, "new", &entry, COOKIE_FIRST))
@@ -154,13 +180,7 @@ static void list_stream(struct dir *dir, struct chunk *chunk, uint64_t cookie)
 	id = cookie > COOKIE_FIRST ? cookie - COOKIE_FIRST : 0;
 	if (id < first)
 		id = first;
-	entry_name(id, name);
-	for (node.kind = NODE_ENTRY; id < dir->end_id; id++, dir->chunk_names++, entry_name_next(name)) {
-		node.number = id;
-		entry = listed_entry(dir, name, chunk->plus && dir->full, &node, entries->ino_base, S_IFREG);
-		if (!chunk_add(chunk, name, &entry, COOKIE_FIRST + id + 1))
-			return;
-	}
+	wanted_listed(&entries->wanted, &dir->wanting, full ? list_full(dir, chunk, id) : list_bare(dir, chunk, id));
 }
 
 static void set_end(struct dir *dir)
@@ -170,8 +190,7 @@ static void set_end(struct dir *dir)
 	if (dir->node.kind != NODE_STREAM)
 		return;
 	slot_bounds(dir->handle.slot, &first, &dir->end_id);
-	if (dir->end_id - first <= FULL_ENTRIES)
-		dir->full = true;
+	wanted_begin(&slot_of_entries(dir->handle.slot)->wanted, &dir->wanting, dir->end_id - first);
 }
 
 static void list(struct dir *dir, struct chunk *chunk, uint64_t cookie)
@@ -215,7 +234,7 @@ static void dir_fsync(struct handle *handle, fuse_req_t req)
 	if (node_is_at(&dir->node))
 		walfs_reply_err(req, 0); /* a checkpoint is durable */
 	else if (handle->slot)
-		sync_stream(handle->fs, handle->slot, req);
+		sync_stream_by_loop(handle->fs, handle->slot, req);
 	else
 		sync_store(handle->fs, req);
 }

@@ -3,8 +3,8 @@
  * Listing. The cookie of a name says where it stands (an entry's id, a stream's slot), not how far a listing has come, so listings are
  * stable while streams and entries come and go, and going on costs the same anywhere.
  *
- * Attributes with the names save a LOOKUP each when somebody wants them and cost four times the listing when nobody does. READDIRPLUS is
- * always asked for by the kernel; it is answered without attributes until LOOKUPs come in for the names just listed.
+ * READDIRPLUS is always asked for by the kernel, and answered with attributes or without: wanted.h says which. To let the kernel choose (FUSE_CAP_READDIRPLUS_AUTO) would save nothing worth having, since
+ * it is the number of requests that counts, and would cost tar, du and find -size ten times the time: attributes come then with those names only that follow a lookup.
  */
 #ifndef WALFS_DIR_H
 #define WALFS_DIR_H

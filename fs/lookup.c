@@ -70,7 +70,7 @@ static int lookup_in_stream(struct slot *slot, const char *name, struct node *re
 	}
 	if (!entry_parse_id(name, &node.number) || node.number >= slot->end_id)
 		return WAL_NOT_FOUND;
-	slot->lookups++;
+	slot_of_entries(slot)->wanted.lookups++;
 	*ret_node = node; /* namespace_stat() will find out whether it exists */
 	return 0;
 }

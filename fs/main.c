@@ -50,13 +50,20 @@ static void before_stop(void *arg)
 	follow_stop(fs);
 }
 
+static void kick(void *arg, int signal)
+{
+	struct walfs *fs = arg;
+
+	loop_kick(&fs->loop, signal);
+}
+
 /*
  * An ordinary unmount that meets a request which the kernel is just handing over is told as ECONNABORTED too. What it says when it is asked once more, at once, tells
  * the end of the mount (ENODEV, which is 0 here) from a connection that was broken.
  */
-static int loop(struct fuse_session *session)
+static int loop(struct walfs *fs, struct fuse_session *session)
 {
-	int error = fuse_session_loop(session);
+	int error = loop_run(&fs->loop, session);
 
 	return error == -ECONNABORTED ? fuse_session_loop(session) : error;
 }
@@ -65,12 +72,12 @@ static int run_loop(struct walfs *fs, struct stop *stop, struct fuse_session *se
 {
 	int error, signal;
 
-	error = stop_watch(stop, session, before_stop, fs);
+	error = stop_watch(stop, session, before_stop, kick, fs);
 	if (error < 0) {
 		report_line(fs->report, WAL_LOG_ERROR, "no thread for signals: %s", strerror(-error));
 		return EXIT_MOUNT;
 	}
-	error = loop(session);
+	error = loop(fs, session);
 	signal = stop_unwatch(stop);
 	notify_stopping("writing what is left");
 	expire_stop(&fs->expire); /* before the session's descriptor is closed */

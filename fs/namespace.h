@@ -13,6 +13,7 @@
 #include "entry_name.h"
 #include "ino.h"
 #include "walfs.h"
+#include "wanted.h"
 
 /*
  * The time of what has none of its own. `new` must look the same for ever, or rsync would send it each time. 2000-01-01: tar warns about
@@ -34,8 +35,8 @@ struct slot {
 	uint32_t index;
 	uint64_t ino_base;
 	struct wal_stream *stream;
-	uint64_t lookups; /* of entries' names, ever; only the loop looks */
-	uint64_t lines_lookups; /* the same of `.lines` */
+	struct wanted wanted;
+	uint64_t lines_lookups; /* of `.lines`, ever; only the loop looks */
 	uint64_t end_id;  /* entries from this one on are not to be seen; UINT64_MAX: all are */
 	struct cut *cut;  /* the checkpoint; NULL in a stream's own slot */
 	struct slot *live; /* the stream's own slot; NULL in that itself */

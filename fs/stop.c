@@ -54,7 +54,7 @@ static void kick_until_left(struct stop *stop)
 	struct pollfd left = { .fd = stop->left_fd, .events = POLLIN };
 
 	do
-		pthread_kill(stop->loop, KICK_SIGNAL);
+		stop->kick(stop->arg, KICK_SIGNAL);
 	while (poll(&left, 1, KICK_INTERVAL_MS) <= 0);
 }
 
@@ -87,14 +87,14 @@ static void close_descriptors(struct stop *stop)
 		close(stop->left_fd);
 }
 
-int stop_watch(struct stop *stop, struct fuse_session *session, void (*before)(void *arg), void *arg)
+int stop_watch(struct stop *stop, struct fuse_session *session, void (*before)(void *arg), void (*kick)(void *arg, int signal), void *arg)
 {
 	int r;
 
 	stop->session = session;
 	stop->before = before;
 	stop->arg = arg;
-	stop->loop = pthread_self();
+	stop->kick = kick;
 	stop->signal_fd = signalfd(-1, &stop->signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	stop->left_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (stop->signal_fd < 0 || stop->left_fd < 0)

@@ -19,8 +19,9 @@ struct stop {
 	sigset_t signals; /* those that end the loop; not what the parent had ignored, as nohup(1) does */
 	struct fuse_session *session;
 	void (*before)(void *arg); /* what is to happen while the loop still runs */
+	void (*kick)(void *arg, int signal);
 	void *arg;
-	pthread_t loop, thread;
+	pthread_t thread;
 	int signal_fd;
 	int left_fd; /* an eventfd: the loop has ended */
 	int signal;  /* the thread's, until it is joined */
@@ -30,10 +31,10 @@ struct stop {
 void stop_init(struct stop *stop);
 
 /*
- * Starts watching; the caller is going to run the loop, and is the only thread that can be kicked. before(arg) is called, by another thread, when a
- * signal is going to end the loop: requests are still answered. Negative errno.
+ * Starts watching; the caller is going to run the loop, and it and the threads that it makes from now on are those that can be kicked. before(arg) is called, by another thread, when a
+ * signal is going to end the loop: requests are still answered. kick(arg, signal) sends that signal to the one that receives. Negative errno.
  */
-int stop_watch(struct stop *stop, struct fuse_session *session, void (*before)(void *arg), void *arg);
+int stop_watch(struct stop *stop, struct fuse_session *session, void (*before)(void *arg), void (*kick)(void *arg, int signal), void *arg);
 
 /* The loop has ended. Returns the signal that did it, 0 if none. */
 int stop_unwatch(struct stop *stop);

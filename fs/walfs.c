@@ -47,6 +47,7 @@ int walfs_open(struct walfs *fs, const char *store_path, struct wal_error *err)
 	fs->generation = (uint32_t)(namespace_now_ns() >> 20); /* about milliseconds: 32 bits are all that the kernel compares */
 	pool_init(&fs->pool, fs->opts->single_thread ? 0 : POOL_THREADS_MAX);
 	expire_init(&fs->expire);
+	loop_init(&fs->loop, fs->opts->single_thread);
 	return 0;
 }
 
@@ -77,6 +78,7 @@ int walfs_close(struct walfs *fs)
 {
 	int r;
 
+	loop_release(&fs->loop);
 	pool_release(&fs->pool);
 	expire_release(&fs->expire);
 	handle_free_all(fs);

@@ -2,11 +2,11 @@
 /*
  * struct walfs: one mounted store.
  *
- * One thread, the loop, receives the requests and answers most of them at once. What waits for a sync is answered by the library's threads
- * from struct wal_op.done, what may wait for the disk otherwise by the pool. So every handler that does not answer before it returns is
+ * The loop, one thread at a time, receives the requests and answers most of them at once. What waits for a sync is answered by the library's threads
+ * from struct wal_op.done, or in place by the thread that was the loop when nobody else waits for one (loop.h); what may wait for the disk otherwise by the pool. So every handler that does not answer before it returns is
  * counted between walfs_begin() and walfs_end(), and the session lives until the count is zero.
  *
- * Lock order:  append.lock  ->  walfs.lock | turns.lock | namespace.lock | checkpoints.lock | cuts.lock | pool.lock | expire.lock | parking.lock (leaves). None is held while the library is called, except
+ * Lock order:  append.lock  ->  walfs.lock | turns.lock | namespace.lock | checkpoints.lock | cuts.lock | pool.lock | expire.lock | parking.lock | loop.lock (leaves). None is held while the library is called, except
  * append.lock, around drafts (which never call back); none while a request is answered.
  */
 #ifndef WALFS_H
@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "expire.h"
+#include "loop.h"
 #include "mount_opts.h"
 #include "pool.h"
 #include "report.h"
@@ -44,9 +45,11 @@ struct walfs {
 	struct checkpoints *checkpoints;
 	struct cuts *cuts; /* what is below `.at` */
 	struct pool pool;
+	struct loop loop;
 	struct expire expire;
 	struct fuse_session *session;
 	struct requests requests;
+	atomic_uint syncs_waiting; /* begun with callbacks, by sync.h */
 	atomic_size_t batch_bytes; /* held by all files that are open as `.batch` */
 	size_t read_max; /* what the kernel asks for at once */
 	/* Only the loop looks: the thread for which the kernel looks for the name of this unlisted directory; see dir.c */

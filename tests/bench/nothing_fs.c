@@ -6,7 +6,8 @@
  *	nothing_fs MOUNTPOINT [OPTION=VALUE]…
  *		entries=N	names 0 … N-1, of 20 digits (0)
  *		size=N		bytes of each (128)
- *		plus=0|1|2	READDIRPLUS: never; always; from the moment on that lookups come, as walfs does it (2)
+ *		plus=0|1|2	READDIRPLUS: never; always; always too, but with attributes from the moment on that lookups come, as walfs does it (2)
+ *		blksize=N	of the directory: what readdir(3) takes at once (as walfs has it: 262144 when there are many entries)
  *		log=FILE	what is written to `new` goes to FILE, and fsync(2) syncs that (nowhere, and there is nothing to sync)
  *		file=FILE	it is seen as `file` in the root, as libfuse's passthrough_ll shows files; several threads then, as there
  */
@@ -32,6 +33,8 @@ enum {
 	COOKIE_ENTRY = 16,
 	NAME_BYTES = 21, /* of an entry's name, with the NUL */
 	LOG_BYTES = 64 << 20,
+	MANY_ENTRIES = 1000,
+	LISTING_BYTES = 256 << 10,
 };
 
 static const double for_long = 365.0 * 24 * 3600;
@@ -40,6 +43,7 @@ struct nothing {
 	uint64_t entries;
 	uint64_t size;
 	unsigned plus;
+	long blksize;
 	const char *log_path, *file_path;
 	int log_fd, file_fd;
 	off_t log_end;
@@ -73,6 +77,8 @@ static int get_stat(const struct nothing *fs, fuse_ino_t ino, struct stat *ret)
 		st.st_mode = S_IFDIR | 0755;
 		st.st_nlink = 2;
 		st.st_size = 4096;
+		if (fs->blksize && ino == INO_STREAM)
+			st.st_blksize = fs->blksize;
 	} else if (ino == INO_NEW) {
 		st.st_mode = S_IFREG | 0666;
 	} else if (ino == INO_FILE && fs->file_fd >= 0) {
@@ -351,6 +357,8 @@ static void set_option(struct nothing *fs, const char *text)
 		fs->size = strtoull(equals + 1, NULL, 10);
 	else if (!strncmp(text, "plus=", 5))
 		fs->plus = (unsigned)strtoul(equals + 1, NULL, 10);
+	else if (!strncmp(text, "blksize=", 8))
+		fs->blksize = strtol(equals + 1, NULL, 10);
 	else if (!strncmp(text, "log=", 4))
 		fs->log_path = equals + 1;
 	else if (!strncmp(text, "file=", 5))
@@ -390,6 +398,8 @@ int main(int argc, char **argv)
 		errx(2, "MOUNTPOINT is missing");
 	for (int i = 2; i < argc; i++)
 		set_option(&fs, argv[i]);
+	if (!fs.blksize && fs.entries >= MANY_ENTRIES)
+		fs.blksize = LISTING_BYTES;
 	open_files(&fs);
 	session = fuse_session_new(&args, &operations, sizeof(operations), &fs);
 	if (!session || fuse_set_signal_handlers(session) < 0 || fuse_session_mount(session, argv[1]) < 0)

@@ -317,6 +317,36 @@ without_standard_descriptors() {
 }
 
 # What is inherited and would be in the way: a limit of file sizes, a blocked signal, a descriptor.
+fsyncs_are() {
+	grep -qx 'walfs_mount_requests_total{operation="fsync"} '"$1" "$mnt/.stats"
+}
+
+# strace makes each sync take half a minute; when it lets go they end. Each is waited for alone, and by the thread that was the loop until then; others are served, and the signal is seen.
+stops_during_a_slow_sync() {
+	local writer
+
+	mount_store sync=async
+	echo before >"$mnt/s/new"
+	strace -f -qq -o /dev/null -e trace=fdatasync -e inject=fdatasync:delay_enter=30000000 -p "$(walfs_pid)" &
+	echo $! >"$work/strace.pid"
+	within 10 grep -q "^TracerPid:[[:space:]]*[1-9]" "/proc/$(walfs_pid)/status"
+	python3 -c 'import os, sys; fd = os.open(sys.argv[1], os.O_WRONLY); os.write(fd, b"slow"); os.fsync(fd)' "$mnt/s/new" &
+	writer=$!
+	within 10 fsyncs_are 1
+	[ "$(cat "$mnt/s/.last")" = before ]
+	[ "$(find "$mnt/s" -name new)" = "$mnt/s/new" ]
+	kill -0 "$writer"
+	kill -TERM "$(walfs_pid)"
+	kill -TERM "$(cat "$work/strace.pid")"
+	wait "$(cat "$work/strace.pid")" || true
+	rm "$work/strace.pid"
+	wait "$writer"
+	walfs_ends 0
+	mount_store
+	cat "$mnt"/s/0* | grep -q slow
+	unmount
+}
+
 odd_parents() {
 	local program=$WALFS
 
@@ -434,6 +464,11 @@ check "SIGINT" stops_by_signal INT
 check "SIGHUP" stops_by_signal HUP
 check "a signal while files are open" stops_with_open_files
 check "a signal while others write" stops_while_others_write
+if type strace >/dev/null 2>&1; then
+	check "a signal during a slow sync" stops_during_a_slow_sync
+else
+	skip "a signal during a slow sync" "strace is missing"
+fi
 check "the mount of a killed walfs" left_over_mount
 if [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null; then
 	check "mount -t fuse.walfs" in_namespace by_mount_8

@@ -178,6 +178,46 @@ twenty_thousand() {
 	has_entries $((count + 1))
 }
 
+# So many that attributes are not given without being asked for. Who lists them again after having asked gets them with the names, and asks for none.
+forty_thousand() {
+	local count=40000
+
+	new_stream
+	[ "$(stat -c %o "$s")" -eq 4096 ]
+	seq "$count" >"$work/lines"
+	unmount
+	"$WALCTL" append "$store" "case-$number" "$work/lines" --lines --sync=async >/dev/null
+	mount_store
+	[ "$(stat -c %o "$s")" -eq 262144 ]
+	python3 - "$s" "$mnt" "$count" <<'END'
+import os, re, sys
+s, mnt, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+def lookups():
+    with open(mnt + "/.stats") as f:
+        return int(re.search(r'^walfs_mount_requests_total\{operation="lookup"\} (\d+)$', f.read(), re.M)[1])
+
+def listed():
+    with os.scandir(s) as it:
+        return [(e.name, e.inode()) for e in it if e.name != "new"]
+
+def ask(names):
+    before = lookups()
+    for name, inode in names:
+        st = os.stat(f"{s}/{name}")
+        assert (st.st_ino, st.st_size) == (inode, len(str(int(name) + 1))), name
+    return lookups() - before
+
+half = count // 2 + 100
+first = listed()
+assert [n for n, _ in first] == [f"{i:020}" for i in range(count)]
+assert ask(first[:half]) >= half, "attributes were given in vain"
+again = listed()
+assert again == first
+assert ask(again[half:]) < 100, "attributes were not given"
+END
+}
+
 mount_at_start
 check "ls, find, globs" ways_to_list
 check "plain digits, .first, .last" names_that_are_not_listed
@@ -186,4 +226,5 @@ check "while others append" while_others_append
 check "streams that come and go meanwhile" streams_come_and_go
 check "seekdir and telldir" seekdir_and_telldir
 check "20,000 entries" twenty_thousand
+check "40,000 entries, and who asks for attributes" forty_thousand
 unmount_at_end

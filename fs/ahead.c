@@ -51,10 +51,12 @@ static char *set_aside(struct ahead *ahead, struct ahead_bytes *bytes)
 bool ahead_take_room(struct ahead *ahead, uint64_t offset, size_t size, struct ahead_bytes *ret)
 {
 	struct ahead_bytes bytes = { 0 };
+	const struct ahead_bytes *last;
 	bool needed;
 
 	pthread_mutex_lock(&ahead->lock);
-	needed = !ahead->next.data && (!ahead->ready.data || ahead->ready.start || ahead->ready.offset + ahead->ready.size != offset);
+	last = ahead->next.data ? &ahead->next : &ahead->ready;
+	needed = !last->data || last->start || last->offset + last->size != offset;
 	if (needed) {
 		bytes = ahead->spare;
 		ahead->spare = (struct ahead_bytes){ 0 };

@@ -12,6 +12,7 @@ void ahead_init(struct ahead *ahead)
 void ahead_release(struct ahead *ahead)
 {
 	free(ahead->ready.data);
+	free(ahead->next.data);
 	free(ahead->spare.data);
 	pthread_mutex_destroy(&ahead->lock);
 }
@@ -21,6 +22,10 @@ bool ahead_take(struct ahead *ahead, uint64_t offset, size_t size, struct ahead_
 	bool there;
 
 	pthread_mutex_lock(&ahead->lock);
+	if (!ahead->ready.data) {
+		ahead->ready = ahead->next;
+		ahead->next = (struct ahead_bytes){ 0 };
+	}
 	there = ahead->ready.data && ahead->ready.offset == offset && ahead->ready.size >= size;
 	if (there) {
 		*ret = ahead->ready;
@@ -30,21 +35,34 @@ bool ahead_take(struct ahead *ahead, uint64_t offset, size_t size, struct ahead_
 	return there;
 }
 
+/* The lock is held. Returns one to be freed. */
+static char *set_aside(struct ahead *ahead, struct ahead_bytes *bytes)
+{
+	char *surplus = bytes->data;
+
+	if (!ahead->spare.data) {
+		ahead->spare = *bytes;
+		surplus = NULL;
+	}
+	*bytes = (struct ahead_bytes){ 0 };
+	return surplus;
+}
+
 bool ahead_take_room(struct ahead *ahead, uint64_t offset, size_t size, struct ahead_bytes *ret)
 {
 	struct ahead_bytes bytes = { 0 };
-	bool there;
+	const struct ahead_bytes *last;
+	bool needed;
 
 	pthread_mutex_lock(&ahead->lock);
-	there = ahead->ready.data && ahead->ready.offset == offset;
-	if (!there) {
-		struct ahead_bytes *from = ahead->spare.data ? &ahead->spare : &ahead->ready;
-
-		bytes = *from;
-		*from = (struct ahead_bytes){ 0 };
+	last = ahead->next.data ? &ahead->next : &ahead->ready;
+	needed = !last->data || last->start || last->offset + last->size != offset;
+	if (needed) {
+		bytes = ahead->spare;
+		ahead->spare = (struct ahead_bytes){ 0 };
 	}
 	pthread_mutex_unlock(&ahead->lock);
-	if (there)
+	if (!needed)
 		return false;
 	if (bytes.room < size) {
 		free(bytes.data);
@@ -67,21 +85,25 @@ void ahead_skip(struct ahead_bytes *bytes, size_t size)
 
 void ahead_give(struct ahead *ahead, struct ahead_bytes *bytes)
 {
-	struct ahead_bytes surplus = *bytes;
+	char *surplus[2] = { NULL };
 
 	pthread_mutex_lock(&ahead->lock);
-	if (surplus.size) {
-		struct ahead_bytes was = ahead->ready;
-
-		ahead->ready = surplus;
-		surplus = was;
-	}
-	if (!ahead->spare.data) {
-		ahead->spare = surplus;
-		surplus.data = NULL;
+	if (!bytes->size) {
+		surplus[0] = set_aside(ahead, bytes);
+	} else if (ahead->ready.data && ahead->ready.offset + ahead->ready.size == bytes->offset) {
+		surplus[0] = set_aside(ahead, &ahead->next);
+		ahead->next = *bytes;
+	} else {
+		surplus[0] = set_aside(ahead, &ahead->next);
+		if (ahead->ready.data && bytes->offset + bytes->size == ahead->ready.offset)
+			ahead->next = ahead->ready;
+		else
+			surplus[1] = set_aside(ahead, &ahead->ready);
+		ahead->ready = *bytes;
 	}
 	pthread_mutex_unlock(&ahead->lock);
-	free(surplus.data);
+	free(surplus[0]);
+	free(surplus[1]);
 }
 
 void ahead_rest(struct ahead *ahead)

@@ -53,26 +53,31 @@ static void leave(struct text *text)
 	text->source = TEXT_NOWHERE;
 }
 
-/* The iterator's next entry. WAL_GAP: what comes then is to be looked for anew. */
-static int next_entry(struct text *text)
+/* The iterator met something else than an entry. WAL_GAP: what comes then is to be looked for anew. */
+static int leave_iter(struct text *text, int result, const struct wal_entry *gap)
 {
-	int r = wal_iter_next(text->iter, &text->entry);
-
-	text->entry_done = 0;
-	if (r == 0) {
-		text->iter_id = text->entry.id + 1;
-		return 0;
-	}
-	if (r == WAL_GAP) {
-		text->bad_id = text->entry.id;
-		text->bad_end = text->entry.id + text->entry.size;
+	if (result == WAL_GAP) {
+		text->bad_id = gap->id;
+		text->bad_end = gap->id + gap->size;
 		text->iter_id = text->bad_end;
 	} else {
 		text->iter_id = UINT64_MAX;
 	}
 	text->entry.size = 0;
 	leave(text);
-	return r;
+	return result;
+}
+
+/* The iterator's next entry, or a result of leave_iter(). */
+static int next_entry(struct text *text)
+{
+	int r = wal_iter_next(text->iter, &text->entry);
+
+	text->entry_done = 0;
+	if (r)
+		return leave_iter(text, r, &text->entry);
+	text->iter_id = text->entry.id + 1;
+	return 0;
 }
 
 static int start_iter(struct text *text, uint64_t id, uint64_t skip)
@@ -83,17 +88,20 @@ static int start_iter(struct text *text, uint64_t id, uint64_t skip)
 		r = wal_iter_new(text->stream, id, &text->iter);
 		if (r)
 			return r;
-	} else if (text->iter_id != id) {
-		wal_iter_seek(text->iter, id);
+		text->iter_id = UINT64_MAX;
 	}
+	/* A new one too: it begins later if `id` was pruned just now. */
+	if (text->iter_id != id)
+		wal_iter_seek(text->iter, id);
+	text->iter_id = id;
 	text->source = TEXT_ITER;
-	r = next_entry(text);
+	text->entry.size = text->entry_done = 0;
+	r = skip ? next_entry(text) : 0;
 	if (r)
 		return r;
-	/* A new iterator begins later if `id` was pruned just now. */
-	if (text->entry.id != id || skip >= text->entry.size) {
+	if (skip && skip >= text->entry.size) {
 		leave(text);
-		return text->entry.id > id ? WAL_PRUNED : -EBADMSG;
+		return -EBADMSG;
 	}
 	text->entry_done = skip;
 	return 0;
@@ -136,7 +144,7 @@ static uint64_t find_run_end(struct text *text, uint64_t id)
 	return end < text->end_id ? end : text->end_id;
 }
 
-/* Finds text->pos in the stream. WAL_END; 0: there is at least a byte in the source; WAL_GAP: look again. */
+/* Finds text->pos in the stream. WAL_END; 0: the source goes on there; WAL_GAP: look again. */
 static int find(struct text *text, size_t wanted)
 {
 	uint64_t id, skip, run_end;
@@ -161,20 +169,22 @@ static int find(struct text *text, size_t wanted)
 	return start_iter(text, id, skip);
 }
 
-/* Sees to it that there is at least one byte in the source. */
-static int fill(struct text *text, size_t wanted)
+static bool has_entry(const struct text *text)
+{
+	return text->entry_done < text->entry.size;
+}
+
+/* Sees to it that there is a source that goes on: with bytes of an entry, or with entries behind that. */
+static int find_source(struct text *text, size_t wanted)
 {
 	int r = 0;
 
 	while (r == 0 || r == WAL_GAP) {
 		switch (text->source) {
 		case TEXT_ITER:
-			if (text->entry_done < text->entry.size)
+			if (has_entry(text) || text->iter_id < text->run_end)
 				return 0;
-			if (text->iter_id < text->run_end)
-				r = next_entry(text);
-			else
-				leave(text);
+			leave(text);
 			break;
 		case TEXT_READER:
 			if (text->reader_done < text->reader_size)
@@ -189,33 +199,63 @@ static int fill(struct text *text, size_t wanted)
 	return r;
 }
 
+/* Of small entries as many as fit wholly. If the next one does not it is got ready, and nothing may be taken yet. */
+static int take_entries(struct text *text, void *data, size_t size, size_t *ret_size)
+{
+	struct wal_entry entries;
+	size_t count;
+	int r = wal_iter_copy(text->iter, text->run_end, data, size, &entries, &count);
+
+	if (r)
+		return leave_iter(text, r, &entries);
+	text->iter_id = entries.id + count;
+	*ret_size = entries.size;
+	return count ? 0 : next_entry(text);
+}
+
+static size_t take_part(struct text *text, void *data, size_t size)
+{
+	size_t left = text->entry.size - text->entry_done, n = left < size ? left : size;
+
+	memcpy(data, (const char *)text->entry.data + text->entry_done, n);
+	text->entry_done += n;
+	return n;
+}
+
+static int take_from_reader(struct text *text, void *data, size_t size, size_t *ret_size)
+{
+	int r = wal_reader_read(text->reader, data, size, text->reader_done, ret_size);
+
+	if (r == 0 && !*ret_size)
+		r = -EBADMSG;
+	if (r == -EBADMSG) {
+		text->bad_id = text->reader_id;
+		text->bad_end = text->reader_id + 1;
+	}
+	if (r)
+		leave(text);
+	else
+		text->reader_done += *ret_size;
+	return r;
+}
+
+/* Some of what the source has, perhaps nothing. WAL_GAP: look for the source again. */
 static int take(struct text *text, void *data, size_t size, size_t *ret_size)
 {
 	size_t n = 0;
 	int r = 0;
 
-	if (text->source == TEXT_ITER) {
-		n = text->entry.size - text->entry_done;
-		if (n > size)
-			n = size;
-		memcpy(data, (const char *)text->entry.data + text->entry_done, n);
-		text->entry_done += n;
-	} else {
-		r = wal_reader_read(text->reader, data, size, text->reader_done, &n);
-		if (r == 0 && !n)
-			r = -EBADMSG;
-		if (r == -EBADMSG) {
-			text->bad_id = text->reader_id;
-			text->bad_end = text->reader_id + 1;
-		}
-		text->reader_done += n;
-	}
-	if (r) {
-		leave(text);
+	if (text->source == TEXT_READER)
+		r = take_from_reader(text, data, size, &n);
+	else if (has_entry(text))
+		n = take_part(text, data, size);
+	else
+		r = take_entries(text, data, size, &n);
+	if (r)
 		return r;
-	}
 	text->pos += n;
-	text->jumped = false;
+	if (n)
+		text->jumped = false;
 	*ret_size = n;
 	return 0;
 }
@@ -248,8 +288,8 @@ int text_read(struct text *text, void *data, size_t size, uint64_t offset, size_
 		size = 0;
 	else if (size && text->base + offset != text->pos)
 		jump(text, text->base + offset);
-	while (r == 0 && done < size) {
-		r = fill(text, size - done);
+	while ((r == 0 || r == WAL_GAP) && done < size) {
+		r = find_source(text, size - done);
 		if (r == 0)
 			r = take(text, (char *)data + done, size - done, &n);
 		if (r == 0)
@@ -272,8 +312,8 @@ bool text_is_ready(const struct text *text, size_t size, uint64_t offset)
 
 void text_read_ahead(struct text *text)
 {
-	if (!text->jumped)
-		fill(text, 0);
+	if (!text->jumped && find_source(text, 0) == 0 && text->source == TEXT_ITER && !has_entry(text))
+		next_entry(text);
 }
 
 void text_rest(struct text *text)

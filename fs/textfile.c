@@ -18,7 +18,9 @@ struct textfile {
 	uint64_t start_id;
 	struct read_queue queue;
 	struct ahead ahead;
-	uint64_t last_end; /* of the last read: who reads there is likely to go on. Only the loop looks */
+	/* Only the loop looks at these. */
+	uint64_t last_end; /* of the last read: who reads there is likely to go on */
+	size_t piece;	   /* how much was last read in advance. It grows while reading goes on */
 	struct text text;
 	bool told; /* of the prune that overtook it */
 	struct textfile *next, **link; /* in slot->texts, protected by fs->lock */
@@ -106,11 +108,13 @@ static int read_text(struct textfile *file, char *data, size_t size, uint64_t of
 	size_t had = 0, got = 0;
 	int r = 0;
 
-	if (ahead_take(&file->ahead, offset, 1, &bytes)) {
-		had = bytes.size < size ? bytes.size : size;
-		memcpy(data, bytes.data + bytes.start, had);
-		ahead_skip(&bytes, had);
+	while (had < size && ahead_take(&file->ahead, offset + had, 1, &bytes)) {
+		size_t n = bytes.size < size - had ? bytes.size : size - had;
+
+		memcpy(data + had, bytes.data + bytes.start, n);
+		ahead_skip(&bytes, n);
 		ahead_give(&file->ahead, &bytes);
+		had += n;
 	}
 	if (had < size)
 		r = text_read(&file->text, data + had, size - had, offset + had, &got);
@@ -138,14 +142,17 @@ static void read_and_reply(struct textfile *file, fuse_req_t req, size_t size, u
 	free(data);
 }
 
-/* Only where the last read ended: one that met the end, or a jump since, is no reason to go on. What goes wrong here the next read will meet. */
+/*
+ * The next piece, for one who has read up to `offset`. Not if that met the end, or if the text is elsewhere since: that is no reason to go on. What goes wrong here the next read will meet.
+ */
 static void read_ahead(struct textfile *file, size_t size, uint64_t offset)
 {
+	uint64_t at = file->text.pos - file->text.base;
 	struct ahead_bytes bytes;
 
-	if (file->text.base + offset != file->text.pos || !ahead_take_room(&file->ahead, offset, size, &bytes))
+	if (at < offset || at - offset > AHEAD_MAX || !ahead_take_room(&file->ahead, at, size, &bytes))
 		return;
-	if (text_read(&file->text, bytes.data, size, offset, &bytes.size))
+	if (text_read(&file->text, bytes.data, size, at, &bytes.size))
 		bytes.size = 0;
 	ahead_give(&file->ahead, &bytes);
 }
@@ -189,14 +196,24 @@ static int is_at_end(struct textfile *file, uint64_t offset, bool *ret_at_end)
 	return r;
 }
 
+static void push_piece(struct textfile *file, size_t size, uint64_t offset)
+{
+	if (file->piece < size)
+		file->piece = size;
+	else if (file->piece <= AHEAD_MAX / 2)
+		file->piece *= 2;
+	read_queue_push(&file->queue, NULL, file->piece, offset);
+}
+
 static bool reply_from_ahead(struct textfile *file, fuse_req_t req, size_t size, uint64_t offset)
 {
 	struct ahead_bytes bytes;
 
 	if (!ahead_take(&file->ahead, offset, size, &bytes))
 		return false;
-	if (bytes.size == size)
-		read_queue_push(&file->queue, NULL, size, offset + size);
+	/* It begins: time for the next one. */
+	if (!bytes.start)
+		push_piece(file, size, offset + size);
 	reply_from(file, req, size, &bytes);
 	return true;
 }
@@ -209,6 +226,8 @@ static void textfile_read(struct handle *handle, fuse_req_t req, size_t size, ui
 	int r;
 
 	file->last_end = offset + size;
+	if (!goes_on)
+		file->piece = 0;
 	if (reply_from_ahead(file, req, size, offset))
 		return;
 	if (!read_queue_is_busy(&file->queue)) {
@@ -228,7 +247,7 @@ static void textfile_read(struct handle *handle, fuse_req_t req, size_t size, ui
 	}
 	read_queue_push(&file->queue, req, size, offset);
 	if (goes_on)
-		read_queue_push(&file->queue, NULL, size, offset + size);
+		push_piece(file, size, offset + size);
 }
 
 static void textfile_fsync(struct handle *handle, fuse_req_t req)

@@ -57,6 +57,14 @@ uint32_t frame_crc(const uint8_t *frame, uint32_t disk_size)
 	return crc32_update(frame_crc_of(frame), frame + FRAME_HEADER_BYTES, disk_size);
 }
 
+bool frame_is_single(const uint8_t *frame, uint64_t id, uint32_t size)
+{
+	return get_le32(frame + FRAME_OFF_MAGIC) == FRAME_MAGIC && get_le64(frame + FRAME_OFF_START_ID) == id && id < UINT64_MAX &&
+	       get_le32(frame + FRAME_OFF_ENTRY_COUNT) == 1 && frame[FRAME_OFF_TYPE] == FRAME_RAW && get_le32(frame + FRAME_OFF_PAYLOAD) == size &&
+	       get_le32(frame + FRAME_OFF_DISK_SIZE) == size + FRAME_LENGTH_BYTES &&
+	       get_le32(frame + FRAME_OFF_CRC) == frame_crc(frame, size + FRAME_LENGTH_BYTES);
+}
+
 /* Never 0, so that the zeros which ironwal writes are no mark. */
 static uint16_t mark_for(const struct frame_header *h, uint64_t segment_id, uint64_t offset)
 {

@@ -103,6 +103,9 @@ uint32_t frame_crc_of(const uint8_t header[FRAME_HEADER_BYTES]);
 /* The crc of a whole frame that stands in memory as on disk. */
 uint32_t frame_crc(const uint8_t *frame, uint32_t disk_size);
 
+/* Whether the whole frame in memory is one of a single raw entry, `id`, of `size` bytes, as it was written: all that frame_decode_header() and the crc tell. */
+bool frame_is_single(const uint8_t *frame, uint64_t id, uint32_t size);
+
 /* Sets h->mark for a frame at `offset` of the segment that begins with `segment_id`; crc and unsynced are set. */
 void frame_set_mark(struct frame_header *h, uint64_t segment_id, uint64_t offset);
 

@@ -492,27 +492,44 @@ size_t meta_cursor_run(struct meta_cursor *c, uint32_t *sizes, size_t max)
 	return count;
 }
 
+size_t meta_cursor_singles(struct meta_cursor *c, struct meta_single *singles, size_t max)
+{
+	struct meta_pos *at = &c->at;
+	const uint8_t *pos = c->pos;
+	size_t count = 0;
+	uint64_t bytes = 0;
+
+	if (at->entry_count > 0)
+		return 0;
+	while (count < max && c->end - pos >= SHORT_RECORD_MAX && pos[0] == (1 << 2 | FRAME_RAW)) {
+		uint32_t delta, size;
+		size_t n = take_short(pos + 1, &delta), m = n ? take_short(pos + 1 + n, &size) : 0;
+
+		if (m == 0 || delta > LAST_TIME_MAX - at->last_time)
+			break;
+		pos += 1 + n + m;
+		bytes += size;
+		at->last_time += (int64_t)delta + 1;
+		if (singles)
+			singles[count] = (struct meta_single){ at->last_time, size };
+		count++;
+	}
+	c->pos = pos;
+	at->id += count;
+	at->bytes += bytes;
+	at->frame_offset += count * (FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES) + bytes;
+	return count;
+}
+
 /*
- * Goes on towards `id` over what needs no more than adding up: raw frames of one entry, and lengths inside a frame. It stops at anything else, for meta_cursor_next(), which goes on from any place that
- * this leaves.
+ * Goes on towards `id` over what needs no more than adding up. It stops at anything else, for meta_cursor_next(), which goes on from any place that this leaves.
  */
 static void skip_towards(struct meta_cursor *c, uint64_t id)
 {
 	struct meta_pos *at = &c->at;
-	uint32_t delta, size;
-	size_t n, m;
 
-	while (at->entry_count == 0 && at->id < id && c->end - c->pos >= SHORT_RECORD_MAX && c->pos[0] == (1 << 2 | FRAME_RAW)) {
-		n = take_short(c->pos + 1, &delta);
-		m = n ? take_short(c->pos + 1 + n, &size) : 0;
-		if (m == 0 || delta > LAST_TIME_MAX - at->last_time)
-			return;
-		c->pos += 1 + n + m;
-		at->id++;
-		at->last_time += (int64_t)delta + 1;
-		at->bytes += size;
-		at->frame_offset += FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES + (uint64_t)size;
-	}
+	if (at->id < id)
+		meta_cursor_singles(c, NULL, id - at->id);
 	if (at->entry_count > 1 && at->id < id)
 		meta_cursor_run(c, NULL, id - at->id < UINT32_MAX ? (size_t)(id - at->id) : UINT32_MAX);
 }

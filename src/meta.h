@@ -179,6 +179,18 @@ int meta_cursor_next(struct meta_cursor *c, struct meta_entry *ret);
  */
 size_t meta_cursor_run(struct meta_cursor *c, uint32_t *sizes, size_t max);
 
+/* A raw frame of one entry. */
+struct meta_single {
+	int64_t time_ns;
+	uint32_t size;
+};
+
+/*
+ * Goes over up to `max` raw frames of one entry each, the most common ones, as far as they stand one behind the other and that takes no more than adding up: perhaps none. `singles` may be NULL. Returns
+ * how many.
+ */
+size_t meta_cursor_singles(struct meta_cursor *c, struct meta_single *singles, size_t max);
+
 /*
  * Finds the entry or gap that holds `id`. The cursor is left behind it. WAL_NOT_FOUND if the blocks end before it, or begin after it. -EBADMSG.
  */

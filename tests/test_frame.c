@@ -330,6 +330,54 @@ static void cursor_at_a_cut_payload(void **state)
 	free(frame);
 }
 
+/* As decoding and comparing field by field would have it: not a byte that matters may differ, nor may the id or the size. */
+static void single_entries_at_once(void **state)
+{
+	size_t size;
+	uint8_t *batch = make_frame(1000, 2, 0, &size), *frame = make_frame(1000, 1, 7, &size);
+
+	(void)state;
+	/* make_frame() makes the first entry empty. */
+	assert_int_equal(size, FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES);
+	assert_true(frame_is_single(frame, 1000, 0));
+	assert_false(frame_is_single(frame, 1001, 0));
+	assert_false(frame_is_single(frame, 1000, 1));
+	assert_false(frame_is_single(batch, 1000, 0));
+	for (unsigned at = 0; at < size; at++) {
+		for (unsigned bit = 0; bit < 8; bit++) {
+			frame[at] ^= (uint8_t)(1u << bit);
+			assert_int_equal(frame_is_single(frame, 1000, 0), at >= FRAME_OFF_RAW_SIZE && at < FRAME_OFF_PAYLOAD);
+			frame[at] ^= (uint8_t)(1u << bit);
+		}
+	}
+	free(batch);
+	free(frame);
+	assert_true(frame_is_single(one_byte_entry, 1, 1));
+}
+
+/* A header that frame_encode_header() would not make, with a crc that holds. */
+static void single_entries_that_cannot_be(void **state)
+{
+	uint8_t frame[FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES] = { 0 };
+
+	(void)state;
+	for (uint64_t id = UINT64_MAX - 1; id != 0; id++) {
+		for (unsigned count = 1; count <= 2; count++) {
+			for (unsigned type = 0; type <= 2; type++) {
+				struct frame_header h;
+
+				put_le32(frame + FRAME_OFF_MAGIC, FRAME_MAGIC);
+				put_le64(frame + FRAME_OFF_START_ID, id);
+				put_le32(frame + FRAME_OFF_ENTRY_COUNT, count);
+				frame[FRAME_OFF_TYPE] = (uint8_t)type;
+				put_le32(frame + FRAME_OFF_DISK_SIZE, FRAME_LENGTH_BYTES);
+				put_le32(frame + FRAME_OFF_CRC, frame_crc(frame, FRAME_LENGTH_BYTES));
+				assert_int_equal(frame_is_single(frame, id, 0), type == FRAME_RAW && frame_decode_header(frame, &h) == FRAME_OK);
+			}
+		}
+	}
+}
+
 static void every_fault_has_a_text(void **state)
 {
 	(void)state;
@@ -355,6 +403,8 @@ int main(void)
 		cmocka_unit_test(payloads_that_do_not_add_up),
 		cmocka_unit_test(cursor_walks_the_entries),
 		cmocka_unit_test(cursor_at_a_cut_payload),
+		cmocka_unit_test(single_entries_at_once),
+		cmocka_unit_test(single_entries_that_cannot_be),
 		cmocka_unit_test(every_fault_has_a_text),
 	};
 

@@ -295,6 +295,56 @@ static void lengths_in_runs(void **state)
 	sidecar_release(&run);
 }
 
+/* Goes over the records from wherever that may begin, by turns one by one and in runs of frames of one entry. */
+static void singles_in_runs(void **state)
+{
+	enum { FRAMES = 3000, RUN = 50 };
+	struct random random = { 12 };
+	struct meta_single singles[RUN];
+	struct sidecar s;
+	size_t in_runs = 0;
+
+	(void)state;
+	sidecar_begin(&s);
+	for (size_t i = 0; i < FRAMES; i++) {
+		/* Sizes and times of each length that a varint has. */
+		uint32_t size = (uint32_t)random_size(&random, 1 << 30);
+
+		if (random_below(&random, 30) == 0)
+			add_gap(&s, random_below(&random, 3), 77);
+		add_frame(&s, random_below(&random, 20) == 0 ? 3 : 1, size % (1u << random_below(&random, 31)), random_below(&random, 20) == 0,
+			  1 + (int64_t)random_size(&random, (uint64_t)1 << 40));
+	}
+	for (unsigned turn = 0; turn < 5; turn++) {
+		struct meta_view view = view_of(&s);
+		struct meta_cursor c;
+		struct meta_entry e;
+		size_t i = 0;
+
+		assert_int_equal(meta_cursor_seek(&c, &view, META_BY_ID, SEGMENT), 0);
+		while (meta_cursor_next(&c, &e) == 0) {
+			expect_same(&e, &s.expected[i++]);
+
+			size_t max = random_below(&random, RUN + 1), n = meta_cursor_singles(&c, turn ? singles : NULL, max);
+
+			assert_true(n <= max);
+			for (size_t k = 0; k < n; k++, i++) {
+				assert_false(s.expected[i].gap);
+				assert_int_equal(s.expected[i].entry_count, 1);
+				assert_int_equal(s.expected[i].type, 0);
+				if (turn)
+					assert_int_equal(singles[k].size, s.expected[i].size);
+				if (turn)
+					assert_int_equal(singles[k].time_ns, s.expected[i].time_ns);
+			}
+			in_runs += n;
+		}
+		assert_int_equal(i, s.expected_count);
+	}
+	assert_true(in_runs > 2 * FRAMES);
+	sidecar_release(&s);
+}
+
 static void nothing_in_it(void **state)
 {
 	struct meta_view none = { .segment_id = SEGMENT };
@@ -396,6 +446,7 @@ int main(void)
 		cmocka_unit_test(batches_longer_than_a_block),
 		cmocka_unit_test(entries_that_grow),
 		cmocka_unit_test(lengths_in_runs),
+		cmocka_unit_test(singles_in_runs),
 		cmocka_unit_test(nothing_in_it),
 		cmocka_unit_test(last_block_taken_up_again),
 		cmocka_unit_test(damaged_blocks),

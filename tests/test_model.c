@@ -382,6 +382,33 @@ static void step_get_batch(struct model *m)
 	wal_buf_release(&buf);
 }
 
+/* Copies a few entries from `id` on; returns the id that comes next. */
+static uint64_t expect_copied(struct model *m, struct model_stream *s, struct wal_iter *it, uint64_t id)
+{
+	static uint8_t buf[100000];
+	uint64_t end_id = random_below(&m->random, 2) ? random_id(m, s) : UINT64_MAX;
+	size_t size = random_size(&m->random, sizeof buf), count = 0, done = 0;
+	struct wal_entry e;
+	int r = wal_iter_copy(it, end_id, buf, size, &e, &count);
+
+	assert_int_equal(r, id < s->count && id < end_id ? 0 : WAL_END);
+	if (r != 0)
+		return id;
+	assert_int_equal(e.id, id);
+	assert_ptr_equal(e.data, buf);
+	assert_true(id + count <= end_id);
+	for (; count > 0; count--, id++) {
+		assert_true(s->entries[id].size <= e.size - done);
+		expect_entry(s, id, buf + done, s->entries[id].size);
+		done += s->entries[id].size;
+	}
+	assert_int_equal(done, e.size);
+	/* Short only for a reason. */
+	if (id < s->count && id < end_id && done < size)
+		assert_true(done + s->entries[id].size > size);
+	return id;
+}
+
 static void step_iterate(struct model *m)
 {
 	struct model_stream *s = any_stream(m);
@@ -392,6 +419,8 @@ static void step_iterate(struct model *m)
 	assert_int_equal(wal_iter_new(s->st, id, &it), 0);
 	for (int seeks = 2; seeks > 0; seeks--) {
 		for (uint64_t n = random_below(&m->random, 60); n > 0; n--) {
+			if (random_below(&m->random, 4) == 0)
+				id = expect_copied(m, s, it, id);
 			int r = wal_iter_next(it, &e);
 
 			assert_int_equal(r, id < s->count ? 0 : WAL_END);

@@ -13,6 +13,11 @@
 #include "cleanup.h"
 #include "stream_impl.h"
 
+enum {
+	GATHER_NS_MAX = 1000000,
+	LOSSES_MAX = 6,
+};
+
 bool stream_op_syncs(const struct wal_stream *st, const struct wal_op *op)
 {
 	if (op->internal.restored)
@@ -45,26 +50,135 @@ static struct wal_op *first_to_sync(const struct wal_stream *st)
 	return st->commits.head ? st->commits.head : st->syncs.head;
 }
 
+static unsigned waiting_for_sync(const struct wal_stream *st)
+{
+	return st->commits.count + st->syncs.count;
+}
+
+static bool sync_is_due(const struct wal_stream *st)
+{
+	return first_to_sync(st) && !st->syncing && st->health == WAL_HEALTHY;
+}
+
+/* ---- Gathering ---- */
+
+static uint64_t gathering_limit_ns(const struct gathering *g)
+{
+	uint64_t share = g->sync_ns / 2;
+
+	return share < GATHER_NS_MAX ? share : GATHER_NS_MAX;
+}
+
+/* Until when the sync that is due waits for more; 0: it does not. */
+static uint64_t decide_gathering(struct wal_stream *st)
+{
+	struct gathering *g = &st->gathering;
+	unsigned missing = g->expected - waiting_for_sync(st);
+	uint64_t until_ns = g->ended_ns + gathering_limit_ns(g);
+
+	/* For a few it is not worth it. */
+	if (missing < g->expected / 4)
+		return 0;
+	if (stats_clock() >= until_ns)
+		return 0;
+	if (g->left_out > 0) {
+		g->left_out--;
+		return 0;
+	}
+	stats_add(&stream_stats(st)->sync_pauses, 1);
+	return until_ns;
+}
+
+/* A sync is due. */
+static bool gathers(struct wal_stream *st)
+{
+	struct gathering *g = &st->gathering;
+
+	if (waiting_for_sync(st) >= g->expected)
+		return false;
+	if (!g->decided) {
+		g->decided = true;
+		g->until_ns = decide_gathering(st);
+		g->paused = g->until_ns != 0;
+	}
+	return g->until_ns != 0;
+}
+
+/* A sync begins. */
+static void gathered(struct wal_stream *st)
+{
+	struct gathering *g = &st->gathering;
+
+	if (g->decided && g->paused) {
+		g->losses = waiting_for_sync(st) >= g->expected ? 0 : g->losses < LOSSES_MAX ? g->losses + 1 : LOSSES_MAX;
+		g->left_out = (1u << g->losses) - 1;
+	}
+	g->decided = false;
+	g->until_ns = 0;
+}
+
+void stream_end_gathering(struct wal_stream *st, const struct sleeper *self)
+{
+	if (st->leader == self)
+		st->gathering.until_ns = 0;
+}
+
+/* A sync that began at `begin_ns` is over, and what it ends has not ended yet. */
+static void expect(struct wal_stream *st, uint64_t begin_ns)
+{
+	struct gathering *g = &st->gathering;
+
+	g->ended_ns = stats_clock();
+	g->sync_ns = g->ended_ns - begin_ns;
+	g->expected = waiting_for_sync(st) + st->queue.count;
+}
+
+/* ---- Who syncs ---- */
+
 void stream_kick_sync(struct wal_stream *st)
 {
-	struct wal_op *op = first_to_sync(st);
-
-	if (!op || st->syncing || st->sync_assigned || st->health != WAL_HEALTHY)
+	if (!sync_is_due(st))
 		return;
+	bool now = !gathers(st);
+	if (st->sync_assigned) {
+		if (now && st->leader)
+			sleeper_tell(st->leader);
+		return;
+	}
+	struct wal_op *op = first_to_sync(st);
 	st->sync_assigned = true;
 	if (op->done == stream_op_wakes) {
-		struct waiting_op *waiting = (struct waiting_op *)op;
-
-		waiting->lead_sync = true;
-		pthread_cond_signal(&waiting->cond);
+		st->leader = &container_of(op, struct waiting_op, op)->sleeper;
+		sleeper_tell(st->leader);
 		return;
 	}
 	stream_ref(st);
 	workers_submit(st->engine->workers, &st->sync_task);
 }
 
+bool stream_leads_sync(struct wal_stream *st, struct sleeper *self, uint64_t *ret_until_ns)
+{
+	*ret_until_ns = 0;
+	/* A worker that was told comes to it, and its task must not be queued twice. */
+	if (!sync_is_due(st) || (st->sync_assigned && !st->leader))
+		return false;
+	bool now = !gathers(st);
+	if (now || !st->sync_assigned) {
+		st->sync_assigned = true;
+		st->leader = self;
+	}
+	if (!now && st->leader == self)
+		*ret_until_ns = st->gathering.until_ns;
+	return now;
+}
+
 void stream_take_syncing(struct wal_stream *st)
 {
+	/* Those whose ops have ended do not wait for that. */
+	if (st->ended.head) {
+		stream_unlock(st);
+		pthread_mutex_lock(&st->lock);
+	}
 	while (st->syncing)
 		pthread_cond_wait(&st->turn, &st->lock);
 	st->syncing = true;
@@ -135,9 +249,11 @@ void stream_mark_stopped(struct wal_stream *st, int error, const char *what)
 void stream_sync_lead(struct wal_stream *st)
 {
 	st->sync_assigned = false;
-	if (st->syncing || !first_to_sync(st) || st->health != WAL_HEALTHY)
+	st->leader = NULL;
+	if (!sync_is_due(st))
 		return; /* whoever syncs or stops now looks again afterwards */
 	st->syncing = true;
+	gathered(st);
 	uint64_t id = st->next_id, end = st->active.end, frames = st->active.frames, begin_ns = stats_clock();
 	pthread_mutex_unlock(&st->lock);
 
@@ -153,18 +269,21 @@ void stream_sync_lead(struct wal_stream *st)
 		st->durable_id = id;
 		st->active.durable_end = end;
 		st->active.durable_frames = frames;
+		expect(st, begin_ns);
 		stream_advance(st);
 	} else if (!st->writing) {
 		st->writing = true;
 		stream_give_writing(st);
 	}
-	stream_call_back(st);
-	if (result == 0) {
-		pthread_mutex_unlock(&st->lock);
-		stream_flush_meta(st);
-		pthread_mutex_lock(&st->lock);
-	}
+	/* The next sync is not to wait for what is still to be done for this one. */
 	stream_kick_sync(st);
+	if (st->done.head)
+		stream_call_back(st);
+	if (result < 0)
+		return;
+	stream_unlock(st);
+	stream_flush_meta(st);
+	pthread_mutex_lock(&st->lock);
 }
 
 void stream_stop(struct wal_stream *st)
@@ -183,7 +302,7 @@ void stream_stop(struct wal_stream *st)
 	while ((op = op_list_pop(&st->syncs)))
 		stream_op_finish(st, op, -EIO);
 	stream_end_watches(st, -EIO);
-	pthread_mutex_unlock(&st->lock);
+	stream_unlock(st);
 
 	log_write(&st->engine->env.log, WAL_LOG_ERROR, "stream '%s': %s; it takes no more appends until the store is opened again", st->name,
 		  stream_reason(st));

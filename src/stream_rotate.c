@@ -299,7 +299,7 @@ static int switch_over(struct rotation *r)
 		if (r->skip)
 			stream_publish(st);
 	}
-	pthread_mutex_unlock(&st->lock);
+	stream_unlock(st);
 out:
 	pthread_mutex_unlock(&st->space_lock);
 	pthread_mutex_unlock(&st->meta_lock);

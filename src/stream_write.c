@@ -513,13 +513,13 @@ void stream_write_some(struct wal_stream *st)
 
 	gather(st, &g);
 	st->touched = true;
-	pthread_mutex_unlock(&st->lock);
+	stream_unlock(st);
 	int result = write_group(&g, &cut);
 	pthread_mutex_lock(&st->lock);
 	if (result == 0) {
 		publish_group(st, &g);
 		if (!st->commits.head && g.now - st->meta_flushed_ns > META_FLUSH_NS) {
-			pthread_mutex_unlock(&st->lock);
+			stream_unlock(st);
 			stream_flush_meta(st);
 			pthread_mutex_lock(&st->lock);
 		}

@@ -161,6 +161,7 @@ struct wal_stream {
 	uint64_t reserved;	     /* bytes of frames of drafts, until those are freed */
 	atomic_uint_fast64_t in_flight; /* bytes that are being written behind the end, of what was not reserved; cleared without the lock */
 	bool no_fallocate;	     /* the file system can't */
+	uint64_t zeroed;	     /* the holder of `writing`'s: zeros have been written up to here, if it is behind the end */
 
 	pthread_mutex_t meta_lock;
 	/* protected by meta_lock */
@@ -434,6 +435,12 @@ void stream_meta_take_back(struct wal_stream *st, int fd);
 
 /* Extends the active segment's allocation so that what is reserved and `bytes` more fit behind its end. Caller holds `writing`. -ENOSPC, -EDQUOT … */
 int stream_allocate(struct wal_stream *st, struct segment *segment, uint64_t bytes);
+
+/*
+ * A group of frames is about to be written up to `end`; of what is before it, `unsynced` bytes are not durable yet. Writes zeros behind it where that makes the syncs to come shorter. Errors only cost that. Caller holds
+ * `writing`, and no lock.
+ */
+void stream_write_zeros(struct wal_stream *st, struct segment *segment, uint64_t end, uint64_t unsynced);
 
 /* Reserves `bytes` for a frame that is still to come; from any thread. Fails for what an append would fail for now. */
 int stream_reserve(struct wal_stream *st, uint64_t bytes);

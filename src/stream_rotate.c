@@ -289,6 +289,7 @@ static int switch_over(struct rotation *r)
 			}
 		}
 		st->allocated = r->allocated;
+		st->zeroed = 0;
 		st->active.first_id = r->id;
 		st->active.end = 0;
 		st->active.frames = st->active.durable_frames = 0;

@@ -3,6 +3,13 @@
  * Group commit. Whatever waits for durability on a stream is covered by the next fdatasync; while one runs, more frames are written and wait for the one after it. No
  * lock is held over it.
  *
+ * Writers that append one entry after the other fall into two halves then: while one half's sync runs the others come, and the first come back when those are synced. So a sync that is due waits until as many
+ * are there as waited when the last one was over, those that it ended with the others (`gathering`). The last to come does it: nobody has to be woken for that, and the first only sees to it that it is not
+ * waited for longer than the last sync took, nor longer than GATHER_NS_MAX. Writers that take their time are not worth it: when not all came, the next sync does not wait, then the next three, up to
+ * 2^LOSSES_MAX - 1. Where the last sync had one append, and none came since, there is nobody to wait for.
+ *
+ * When a sync is over, someone is told to do the next before those that it ended are woken, so that the disk waits for none of them.
+ *
  * A failed fdatasync is never tried again: the kernel has marked the pages clean, a second one would succeed and prove nothing. The stream stops, what was
  * not committed is cut off the file so that it can't come back at the next open, and everything that waits fails with -EIO.
  */
@@ -16,6 +23,7 @@
 enum {
 	GATHER_NS_MAX = 1000000,
 	LOSSES_MAX = 6,
+	WORTHWHILE = 4, /* one in so many has to be missing */
 };
 
 bool stream_op_syncs(const struct wal_stream *st, const struct wal_op *op)
@@ -62,24 +70,14 @@ static bool sync_is_due(const struct wal_stream *st)
 
 /* ---- Gathering ---- */
 
-static uint64_t gathering_limit_ns(const struct gathering *g)
-{
-	uint64_t share = g->sync_ns / 2;
-
-	return share < GATHER_NS_MAX ? share : GATHER_NS_MAX;
-}
-
-/* Until when the sync that is due waits for more; 0: it does not. */
+/* Until when the sync that is due waits for more, who are missing; 0: it does not. */
 static uint64_t decide_gathering(struct wal_stream *st)
 {
 	struct gathering *g = &st->gathering;
 	unsigned missing = g->expected - waiting_for_sync(st);
-	uint64_t until_ns = g->ended_ns + gathering_limit_ns(g);
+	uint64_t until_ns = g->ended_ns + (g->sync_ns < GATHER_NS_MAX ? g->sync_ns : GATHER_NS_MAX);
 
-	/* For a few it is not worth it. */
-	if (missing < g->expected / 4)
-		return 0;
-	if (stats_clock() >= until_ns)
+	if (missing < g->expected / WORTHWHILE || stats_clock() >= until_ns)
 		return 0;
 	if (g->left_out > 0) {
 		g->left_out--;
@@ -89,7 +87,7 @@ static uint64_t decide_gathering(struct wal_stream *st)
 	return until_ns;
 }
 
-/* A sync is due. */
+/* A sync is due: whether it is to wait still. */
 static bool gathers(struct wal_stream *st)
 {
 	struct gathering *g = &st->gathering;
@@ -109,11 +107,11 @@ static void gathered(struct wal_stream *st)
 {
 	struct gathering *g = &st->gathering;
 
-	if (g->decided && g->paused) {
+	if (g->paused) {
 		g->losses = waiting_for_sync(st) >= g->expected ? 0 : g->losses < LOSSES_MAX ? g->losses + 1 : LOSSES_MAX;
 		g->left_out = (1u << g->losses) - 1;
 	}
-	g->decided = false;
+	g->decided = g->paused = false;
 	g->until_ns = 0;
 }
 
@@ -130,7 +128,9 @@ static void expect(struct wal_stream *st, uint64_t begin_ns)
 
 	g->ended_ns = stats_clock();
 	g->sync_ns = g->ended_ns - begin_ns;
-	g->expected = waiting_for_sync(st) + st->queue.count;
+	g->expected = waiting_for_sync(st);
+	if (st->queue.head && stream_op_syncs(st, st->queue.head))
+		g->expected += st->queue.count;
 }
 
 /* ---- Who syncs ---- */

@@ -437,8 +437,8 @@ void stream_meta_take_back(struct wal_stream *st, int fd);
 int stream_allocate(struct wal_stream *st, struct segment *segment, uint64_t bytes);
 
 /*
- * A group of frames is about to be written up to `end`; of what is before it, `unsynced` bytes are not durable yet. Writes zeros behind it where that makes the syncs to come shorter. Errors only cost that. Caller holds
- * `writing`, and no lock.
+ * A group of frames is about to be written up to `end`; the last `unsynced` bytes before that will not be durable then. Writes zeros behind it where that makes the syncs to come shorter. Errors
+ * only cost that. Caller holds `writing`, and no lock.
  */
 void stream_write_zeros(struct wal_stream *st, struct segment *segment, uint64_t end, uint64_t unsynced);
 

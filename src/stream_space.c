@@ -90,7 +90,7 @@ void stream_write_zeros(struct wal_stream *st, struct segment *segment, uint64_t
 	/* As with what is allocated, a small stream stays small. */
 	while (step > end)
 		step /= 2;
-	if (step < ZEROS_MIN || unsynced >= step)
+	if (step < ZEROS_MIN || unsynced > step / 2)
 		return;
 	LOCKED_SCOPE(&st->space_lock);
 	uint64_t target = (end + step) / ZEROS_PIECE * ZEROS_PIECE;

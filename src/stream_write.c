@@ -454,7 +454,7 @@ static int write_group(struct group *g, int *ret_cut)
 		began = true;
 		/* None of it is durable in a new segment, nor in one that is never synced. */
 		if (g->durable_end > 0)
-			stream_write_zeros(st, g->segment, g->offset + g->bytes, g->offset - g->durable_end);
+			stream_write_zeros(st, g->segment, g->offset + g->bytes, g->offset + g->bytes - g->durable_end);
 		result = g->restores ? extend_meta_ahead(g) : 0;
 	}
 	if (result == 0)

@@ -125,6 +125,23 @@ static void what_is_not_synced_has_none(void **state)
 	zeros_remove(&z);
 }
 
+/* Each sync has much to write anyway. */
+static void large_entries_have_none(void **state)
+{
+	uint8_t *data = calloc(1, 100 << 10);
+	struct zeros z;
+
+	(void)state;
+	assert_non_null(data);
+	zeros_make(&z, NULL);
+	memset(data, 'x', 100 << 10);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(wal_stream_append(z.st, data, 100 << 10, 0, NULL), 0);
+	assert_int_equal(z.writes, 0);
+	free(data);
+	zeros_remove(&z);
+}
+
 static void appends_go_on_where_zeros_can_not_be_written(void **state)
 {
 	struct zeros z;
@@ -145,6 +162,7 @@ int main(void)
 		cmocka_unit_test(strict_appends_come_into_space_of_zeros),
 		cmocka_unit_test(a_small_stream_has_none),
 		cmocka_unit_test(what_is_not_synced_has_none),
+		cmocka_unit_test(large_entries_have_none),
 		cmocka_unit_test(appends_go_on_where_zeros_can_not_be_written),
 	};
 

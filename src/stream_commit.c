@@ -10,6 +10,8 @@
  *
  * When a sync is over, someone is told to do the next before those that it ended are woken, so that the disk waits for none of them.
  *
+ * Where nobody waits, some megabytes are synced behind the writers' backs: so sealing a segment need not wait for all of it to reach the disk, and a crash leaves no more than that to be read and checked at the next open.
+ *
  * A failed fdatasync is never tried again: the kernel has marked the pages clean, a second one would succeed and prove nothing. The stream stops, what was
  * not committed is cut off the file so that it can't come back at the next open, and everything that waits fails with -EIO.
  */
@@ -19,6 +21,8 @@
 
 #include "cleanup.h"
 #include "stream_impl.h"
+
+#define UNSYNCED_MAX (8ull << 20) /* bytes of the active segment: a small part of what a disk takes in a second, and much more than costs it a seek */
 
 enum {
 	GATHER_NS_MAX = 1000000,
@@ -65,7 +69,9 @@ static unsigned waiting_for_sync(const struct wal_stream *st)
 
 static bool sync_is_due(const struct wal_stream *st)
 {
-	return first_to_sync(st) && !st->syncing && st->health == WAL_HEALTHY;
+	bool wanted = first_to_sync(st) || st->active.end - st->active.durable_end > UNSYNCED_MAX;
+
+	return wanted && !st->syncing && st->health == WAL_HEALTHY;
 }
 
 /* ---- Gathering ---- */
@@ -92,7 +98,7 @@ static bool gathers(struct wal_stream *st)
 {
 	struct gathering *g = &st->gathering;
 
-	if (waiting_for_sync(st) >= g->expected)
+	if (waiting_for_sync(st) >= g->expected || !first_to_sync(st))
 		return false;
 	if (!g->decided) {
 		g->decided = true;
@@ -147,7 +153,7 @@ void stream_kick_sync(struct wal_stream *st)
 	}
 	struct wal_op *op = first_to_sync(st);
 	st->sync_assigned = true;
-	if (op->done == stream_op_wakes) {
+	if (op && op->done == stream_op_wakes) {
 		st->leader = &container_of(op, struct waiting_op, op)->sleeper;
 		sleeper_tell(st->leader);
 		return;
@@ -162,6 +168,11 @@ bool stream_leads_sync(struct wal_stream *st, struct sleeper *self, uint64_t *re
 	/* A worker that was told comes to it, and its task must not be queued twice. */
 	if (!sync_is_due(st) || (st->sync_assigned && !st->leader))
 		return false;
+	/* What nobody waits for keeps nobody who does: it may be that `self` waits to be written. */
+	if (!first_to_sync(st)) {
+		stream_kick_sync(st);
+		return false;
+	}
 	bool now = !gathers(st);
 	if (now || !st->sync_assigned) {
 		st->sync_assigned = true;

@@ -22,6 +22,7 @@ struct stream_stats {
 	/* under stream.lock */
 	stats_counter appends, append_bytes, frames, frame_bytes, writes, syncs, synced_appends;
 	stats_counter sync_errors, rotations;
+	stats_counter sync_pauses; /* syncs that waited for more appends; not among those of wal.h */
 	struct stats_histogram append_time, sync_time;
 	/* shared */
 	stats_counter append_errors_space, append_errors_size, append_errors_io, append_errors_other;

@@ -28,6 +28,7 @@ struct wal_stream *stream_new(struct engine *engine, const char *name)
 	op_list_init(&st->syncs);
 	op_list_init(&st->watches);
 	op_list_init(&st->done);
+	op_list_init(&st->ended);
 	pthread_condattr_t monotonic;
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -113,7 +113,7 @@ static void hand_over(struct wal_stream *st)
 		struct waiting_op *waiting = container_of(op, struct waiting_op, op);
 
 		waiting->lead_write = true;
-		pthread_cond_signal(&waiting->cond);
+		sleeper_tell(&waiting->sleeper);
 		return;
 	}
 	stream_ref(st);
@@ -204,45 +204,61 @@ void stream_give_writing(struct wal_stream *st)
 {
 	drain(st, true);
 	stream_kick_sync(st);
+	if (st->ended.head) {
+		stream_unlock(st);
+		pthread_mutex_lock(&st->lock);
+	}
 }
 
-/* Caller holds st->lock. Queues the op and sees to it that someone works on it. */
-static void enqueue(struct wal_stream *st, struct wal_op *op, bool may_block)
+/* Caller holds st->lock. Queues the op and sees to it that someone writes it. */
+static void queue_up(struct wal_stream *st, struct wal_op *op, bool may_block)
 {
 	op_list_push(&st->queue, op);
 	if (!st->writing) {
 		st->writing = true;
 		drain(st, may_block);
 	}
-	stream_kick_sync(st);
 }
 
-/* Queues the op and waits for its end, leading where it is told to. */
+/* Caller holds st->lock, which is released meanwhile. What `w` can do for all while it waits. Returns until when it may sleep, as stream_leads_sync(). */
+static uint64_t lead(struct wal_stream *st, struct waiting_op *w)
+{
+	uint64_t until_ns = 0;
+
+	if (w->lead_write) {
+		w->lead_write = false;
+		drain(st, true);
+	}
+	if (w->finished)
+		stream_kick_sync(st);
+	else if (stream_leads_sync(st, &w->sleeper, &until_ns))
+		stream_sync_lead(st);
+	if (st->done.head && !st->calling_back)
+		stream_call_back(st);
+	return until_ns;
+}
+
+/* Queues the op and waits for its end, leading where it is told to, or is the first who can. */
 static int wait_for(struct wal_stream *st, struct waiting_op *w)
 {
+	enum sleeper_news news;
+
 	w->op.done = stream_op_wakes;
-	w->finished = w->lead_write = w->lead_sync = false;
-	pthread_cond_init(&w->cond, NULL);
+	w->finished = w->lead_write = false;
+	sleeper_init(&w->sleeper);
 	pthread_mutex_lock(&st->lock);
-	enqueue(st, &w->op, true);
-	while (!w->finished) {
-		if (w->lead_write) {
-			w->lead_write = false;
-			drain(st, true);
-			stream_kick_sync(st);
-		} else if (w->lead_sync) {
-			w->lead_sync = false;
-			stream_sync_lead(st);
-		} else if (st->done.head && !st->calling_back) {
-			stream_call_back(st);
-		} else {
-			pthread_cond_wait(&w->cond, &st->lock);
-		}
+	queue_up(st, &w->op, true);
+	for (;;) {
+		uint64_t until_ns = lead(st, w);
+
+		stream_unlock(st);
+		news = sleeper_wait(&w->sleeper, until_ns);
+		if (news == SLEEPER_ENDED)
+			break;
+		pthread_mutex_lock(&st->lock);
+		if (news == SLEEPER_TIMEOUT)
+			stream_end_gathering(st, &w->sleeper);
 	}
-	stream_kick_sync(st);
-	stream_call_back(st);
-	pthread_mutex_unlock(&st->lock);
-	pthread_cond_destroy(&w->cond);
 	op_release(&w->op);
 	return w->op.result;
 }
@@ -282,9 +298,10 @@ static void submit(struct wal_stream *st, struct wal_op *op, int result)
 	stream_ref(st); /* the op's */
 	stream_ref(st); /* until the lock is released: what the op or its draft held may be the last there was */
 	pthread_mutex_lock(&st->lock);
-	enqueue(st, op, false);
+	queue_up(st, op, false);
+	stream_kick_sync(st);
 	stream_call_back(st);
-	pthread_mutex_unlock(&st->lock);
+	stream_unlock(st);
 	stream_unref(st);
 }
 
@@ -313,7 +330,7 @@ void stream_submit_restored(struct wal_stream *st, struct wal_op *const *ops, co
 	}
 	stream_kick_sync(st);
 	stream_call_back(st);
-	pthread_mutex_unlock(&st->lock);
+	stream_unlock(st);
 	stream_unref(st);
 }
 
@@ -407,17 +424,32 @@ void stream_run_write_task(struct worker_task *task)
 	drain(st, true);
 	stream_kick_sync(st);
 	stream_call_back(st);
-	pthread_mutex_unlock(&st->lock);
+	stream_unlock(st);
 	stream_unref(st);
 }
 
 void stream_run_sync_task(struct worker_task *task)
 {
 	struct wal_stream *st = container_of(task, struct wal_stream, sync_task);
+	struct sleeper self;
+	uint64_t until_ns;
 
+	sleeper_init(&self);
 	pthread_mutex_lock(&st->lock);
-	stream_sync_lead(st);
+	st->leader = &self;
+	/* Someone who waits anyway may have taken it over meanwhile. */
+	while (st->leader == &self) {
+		if (stream_leads_sync(st, &self, &until_ns) || until_ns == 0) {
+			stream_sync_lead(st);
+			break;
+		}
+		stream_unlock(st);
+		enum sleeper_news news = sleeper_wait(&self, until_ns);
+		pthread_mutex_lock(&st->lock);
+		if (news == SLEEPER_TIMEOUT)
+			stream_end_gathering(st, &self);
+	}
 	stream_call_back(st);
-	pthread_mutex_unlock(&st->lock);
+	stream_unlock(st);
 	stream_unref(st);
 }

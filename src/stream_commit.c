@@ -3,6 +3,13 @@
  * Group commit. Whatever waits for durability on a stream is covered by the next fdatasync; while one runs, more frames are written and wait for the one after it. No
  * lock is held over it.
  *
+ * Writers that append one entry after the other fall into two halves then: while one half's sync runs the others come, and the first come back when those are synced. So a sync that is due waits until as many
+ * are there as waited when the last one was over, those that it ended with the others (`gathering`). The last to come does it: nobody has to be woken for that, and the first only sees to it that it is not
+ * waited for longer than the last sync took, nor longer than GATHER_NS_MAX. Writers that take their time are not worth it: when not all came, the next sync does not wait, then the next three, up to
+ * 2^LOSSES_MAX - 1. Where the last sync had one append, and none came since, there is nobody to wait for.
+ *
+ * When a sync is over, someone is told to do the next before those that it ended are woken, so that the disk waits for none of them.
+ *
  * Where nobody waits, some megabytes are synced behind the writers' backs: so sealing a segment need not wait for all of it to reach the disk, and a crash leaves no more than that to be read and checked at the next open.
  *
  * A failed fdatasync is never tried again: the kernel has marked the pages clean, a second one would succeed and prove nothing. The stream stops, what was
@@ -16,6 +23,12 @@
 #include "stream_impl.h"
 
 #define UNSYNCED_MAX (8ull << 20) /* bytes of the active segment: a small part of what a disk takes in a second, and much more than costs it a seek */
+
+enum {
+	GATHER_NS_MAX = 1000000,
+	LOSSES_MAX = 6,
+	WORTHWHILE = 4, /* one in so many has to be missing */
+};
 
 bool stream_op_syncs(const struct wal_stream *st, const struct wal_op *op)
 {
@@ -49,31 +62,134 @@ static struct wal_op *first_to_sync(const struct wal_stream *st)
 	return st->commits.head ? st->commits.head : st->syncs.head;
 }
 
-static bool wants_sync(const struct wal_stream *st)
+static unsigned waiting_for_sync(const struct wal_stream *st)
 {
-	return first_to_sync(st) || st->active.end - st->active.durable_end > UNSYNCED_MAX;
+	return st->commits.count + st->syncs.count;
 }
+
+static bool sync_is_due(const struct wal_stream *st)
+{
+	bool wanted = first_to_sync(st) || st->active.end - st->active.durable_end > UNSYNCED_MAX;
+
+	return wanted && !st->syncing && st->health == WAL_HEALTHY;
+}
+
+/* ---- Gathering ---- */
+
+/* Until when the sync that is due waits for more, who are missing; 0: it does not. */
+static uint64_t decide_gathering(struct wal_stream *st)
+{
+	struct gathering *g = &st->gathering;
+	unsigned missing = g->expected - waiting_for_sync(st);
+	uint64_t until_ns = g->ended_ns + (g->sync_ns < GATHER_NS_MAX ? g->sync_ns : GATHER_NS_MAX);
+
+	if (missing < g->expected / WORTHWHILE || stats_clock() >= until_ns)
+		return 0;
+	if (g->left_out > 0) {
+		g->left_out--;
+		return 0;
+	}
+	stats_add(&stream_stats(st)->sync_pauses, 1);
+	return until_ns;
+}
+
+/* A sync is due: whether it is to wait still. */
+static bool gathers(struct wal_stream *st)
+{
+	struct gathering *g = &st->gathering;
+
+	if (waiting_for_sync(st) >= g->expected || !first_to_sync(st))
+		return false;
+	if (!g->decided) {
+		g->decided = true;
+		g->until_ns = decide_gathering(st);
+		g->paused = g->until_ns != 0;
+	}
+	return g->until_ns != 0;
+}
+
+/* A sync begins. */
+static void gathered(struct wal_stream *st)
+{
+	struct gathering *g = &st->gathering;
+
+	if (g->paused) {
+		g->losses = waiting_for_sync(st) >= g->expected ? 0 : g->losses < LOSSES_MAX ? g->losses + 1 : LOSSES_MAX;
+		g->left_out = (1u << g->losses) - 1;
+	}
+	g->decided = g->paused = false;
+	g->until_ns = 0;
+}
+
+void stream_end_gathering(struct wal_stream *st, const struct sleeper *self)
+{
+	if (st->leader == self)
+		st->gathering.until_ns = 0;
+}
+
+/* A sync that began at `begin_ns` is over, and what it ends has not ended yet. */
+static void expect(struct wal_stream *st, uint64_t begin_ns)
+{
+	struct gathering *g = &st->gathering;
+
+	g->ended_ns = stats_clock();
+	g->sync_ns = g->ended_ns - begin_ns;
+	g->expected = waiting_for_sync(st);
+	if (st->queue.head && stream_op_syncs(st, st->queue.head))
+		g->expected += st->queue.count;
+}
+
+/* ---- Who syncs ---- */
 
 void stream_kick_sync(struct wal_stream *st)
 {
-	struct wal_op *op = first_to_sync(st);
-
-	if (!wants_sync(st) || st->syncing || st->sync_assigned || st->health != WAL_HEALTHY)
+	if (!sync_is_due(st))
 		return;
+	bool now = !gathers(st);
+	if (st->sync_assigned) {
+		if (now && st->leader)
+			sleeper_tell(st->leader);
+		return;
+	}
+	struct wal_op *op = first_to_sync(st);
 	st->sync_assigned = true;
 	if (op && op->done == stream_op_wakes) {
-		struct waiting_op *waiting = (struct waiting_op *)op;
-
-		waiting->lead_sync = true;
-		pthread_cond_signal(&waiting->cond);
+		st->leader = &container_of(op, struct waiting_op, op)->sleeper;
+		sleeper_tell(st->leader);
 		return;
 	}
 	stream_ref(st);
 	workers_submit(st->engine->workers, &st->sync_task);
 }
 
+bool stream_leads_sync(struct wal_stream *st, struct sleeper *self, uint64_t *ret_until_ns)
+{
+	*ret_until_ns = 0;
+	/* A worker that was told comes to it, and its task must not be queued twice. */
+	if (!sync_is_due(st) || (st->sync_assigned && !st->leader))
+		return false;
+	/* What nobody waits for keeps nobody who does: it may be that `self` waits to be written. */
+	if (!first_to_sync(st)) {
+		stream_kick_sync(st);
+		return false;
+	}
+	bool now = !gathers(st);
+	if (now || !st->sync_assigned) {
+		st->sync_assigned = true;
+		st->leader = self;
+	}
+	if (!now && st->leader == self)
+		*ret_until_ns = st->gathering.until_ns;
+	return now;
+}
+
 void stream_take_syncing(struct wal_stream *st)
 {
+	/* Those whose ops have ended do not wait for that. */
+	if (st->ended.head) {
+		stream_unlock(st);
+		pthread_mutex_lock(&st->lock);
+	}
 	while (st->syncing)
 		pthread_cond_wait(&st->turn, &st->lock);
 	st->syncing = true;
@@ -144,9 +260,11 @@ void stream_mark_stopped(struct wal_stream *st, int error, const char *what)
 void stream_sync_lead(struct wal_stream *st)
 {
 	st->sync_assigned = false;
-	if (st->syncing || !wants_sync(st) || st->health != WAL_HEALTHY)
+	st->leader = NULL;
+	if (!sync_is_due(st))
 		return; /* whoever syncs or stops now looks again afterwards */
 	st->syncing = true;
+	gathered(st);
 	uint64_t id = st->next_id, end = st->active.end, frames = st->active.frames, begin_ns = stats_clock();
 	pthread_mutex_unlock(&st->lock);
 
@@ -162,18 +280,21 @@ void stream_sync_lead(struct wal_stream *st)
 		st->durable_id = id;
 		st->active.durable_end = end;
 		st->active.durable_frames = frames;
+		expect(st, begin_ns);
 		stream_advance(st);
 	} else if (!st->writing) {
 		st->writing = true;
 		stream_give_writing(st);
 	}
-	stream_call_back(st);
-	if (result == 0) {
-		pthread_mutex_unlock(&st->lock);
-		stream_flush_meta(st);
-		pthread_mutex_lock(&st->lock);
-	}
+	/* The next sync is not to wait for what is still to be done for this one. */
 	stream_kick_sync(st);
+	if (st->done.head)
+		stream_call_back(st);
+	if (result < 0)
+		return;
+	stream_unlock(st);
+	stream_flush_meta(st);
+	pthread_mutex_lock(&st->lock);
 }
 
 void stream_stop(struct wal_stream *st)
@@ -192,7 +313,7 @@ void stream_stop(struct wal_stream *st)
 	while ((op = op_list_pop(&st->syncs)))
 		stream_op_finish(st, op, -EIO);
 	stream_end_watches(st, -EIO);
-	pthread_mutex_unlock(&st->lock);
+	stream_unlock(st);
 
 	log_write(&st->engine->env.log, WAL_LOG_ERROR, "stream '%s': %s; it takes no more appends until the store is opened again", st->name,
 		  stream_reason(st));

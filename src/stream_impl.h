@@ -37,6 +37,7 @@
 #include "names.h"
 #include "segcache.h"
 #include "segindex.h"
+#include "sleeper.h"
 #include "stats.h"
 #include "worker.h"
 
@@ -64,6 +65,19 @@ struct engine {
 struct op_list {
 	struct wal_op *head;
 	struct wal_op **tail;
+	unsigned count;
+};
+
+/* Whether a sync that is due waits a moment for more that need it: see stream_commit.c. */
+struct gathering {
+	uint64_t ended_ns;  /* when the last sync was over, */
+	uint64_t sync_ns;   /* how long it took, */
+	unsigned expected;  /* and how many ops there were then, of those that it ended and those that came meanwhile */
+	bool decided;	    /* about the sync that is due, */
+	bool paused;	    /* and it was to wait, */
+	uint64_t until_ns;  /* until then; 0: not at all, or no longer */
+	unsigned losses;    /* in a row: not all came that were waited for */
+	unsigned left_out;  /* syncs that are not to wait, for that */
 };
 
 struct active_segment {
@@ -109,13 +123,16 @@ struct wal_stream {
 	uint64_t born_epoch;	     /* engine.cut_epoch when it was made: no earlier cut has it */
 	uint64_t cut_epoch;	     /* the last epoch that an append or a cut has seen, */
 	uint64_t cut_id;	     /* and next_id when that began; see cut.c */
-	bool sync_assigned;	     /* someone has been told to sync and will */
+	bool sync_assigned;	     /* someone has been told to sync and will, */
+	struct sleeper *leader;	     /* this one; NULL: a worker, once it comes to it */
+	struct gathering gathering;
 	bool touched;		     /* the files are not as a clean close leaves them */
 	struct op_list queue;
 	struct op_list commits;
 	struct op_list syncs;
 	struct op_list watches;	     /* op->internal.end_id is the id waited for */
 	struct op_list done;	     /* to be called back once the lock is released */
+	struct op_list ended;	     /* their submitters are to be woken: by stream_unlock() */
 	struct worker_task write_task;
 	struct worker_task sync_task;
 	bool calling_back;	     /* someone is at st->done */
@@ -144,6 +161,7 @@ struct wal_stream {
 	uint64_t reserved;	     /* bytes of frames of drafts, until those are freed */
 	atomic_uint_fast64_t in_flight; /* bytes that are being written behind the end, of what was not reserved; cleared without the lock */
 	bool no_fallocate;	     /* the file system can't */
+	uint64_t zeroed;	     /* the holder of `writing`'s: zeros have been written up to here, if it is behind the end */
 
 	pthread_mutex_t meta_lock;
 	/* protected by meta_lock */
@@ -309,23 +327,26 @@ void op_list_push(struct op_list *list, struct wal_op *op);
 struct wal_op *op_list_pop(struct op_list *list);
 
 /*
- * An op whose submitter waits. `done` is stream_op_wakes, and it is woken through `cond`. When told to lead, it does the writing or syncing for all.
+ * An op whose submitter waits. `done` is stream_op_wakes, and it is woken through `sleeper`: at the end of the op, which it learns of without the lock, or to lead, as which it does the writing or
+ * syncing for all.
  */
 struct waiting_op {
 	struct wal_op op;
-	pthread_cond_t cond;
+	struct sleeper sleeper;
 	/* protected by st->lock */
-	bool finished;
+	bool finished; /* but the submitter goes on only when it has been woken for that: until then it is on st->ended, or in the hands of whoever took that */
 	bool lead_write;
-	bool lead_sync;
 };
 
 void stream_op_wakes(struct wal_op *op);
 
-/* Caller holds st->lock. Ends an op: wakes its submitter, or puts it on st->done. */
+/* Caller holds st->lock. Ends an op: stream_unlock() and stream_call_back() are to follow, which tell its submitter. */
 void stream_op_finish(struct wal_stream *st, struct wal_op *op, int result);
 
-/* Caller holds st->lock, which is released meanwhile: calls back what is on st->done. */
+/* Releases st->lock, then wakes those whose ops have ended: they find it free if they come back. */
+void stream_unlock(struct wal_stream *st);
+
+/* Caller holds st->lock, which is released meanwhile: calls back what is on st->done, and wakes what is on st->ended. */
 void stream_call_back(struct wal_stream *st);
 
 /* ---- stream_write.c ---- */
@@ -374,7 +395,14 @@ void stream_advance(struct wal_stream *st);
 /* Caller holds st->lock: if someone waits for a sync, or much is not durable, and nobody is about to do one, tells the first that may block, or a worker. */
 void stream_kick_sync(struct wal_stream *st);
 
-/* Caller holds st->lock, which is released meanwhile. Does one sync if one is wanted and nobody is at it. */
+/*
+ * The same by someone who may do it, and sleeps in `self` otherwise. True: stream_sync_lead() is to follow. Else, if *ret_until_ns is not 0, `self` is who sees to it that there is a sync even if
+ * nobody else comes until then: at that time stream_end_gathering() and this again.
+ */
+bool stream_leads_sync(struct wal_stream *st, struct sleeper *self, uint64_t *ret_until_ns);
+void stream_end_gathering(struct wal_stream *st, const struct sleeper *self);
+
+/* Caller holds st->lock, which is released meanwhile, and has been told to. Does one sync if one is wanted and nobody is at it. */
 void stream_sync_lead(struct wal_stream *st);
 
 /*
@@ -407,6 +435,12 @@ void stream_meta_take_back(struct wal_stream *st, int fd);
 
 /* Extends the active segment's allocation so that what is reserved and `bytes` more fit behind its end. Caller holds `writing`. -ENOSPC, -EDQUOT … */
 int stream_allocate(struct wal_stream *st, struct segment *segment, uint64_t bytes);
+
+/*
+ * A group of frames is about to be written up to `end`; the last `unsynced` bytes before that will not be durable then. Writes zeros behind it where that makes the syncs to come shorter. Errors
+ * only cost that. Caller holds `writing`, and no lock.
+ */
+void stream_write_zeros(struct wal_stream *st, struct segment *segment, uint64_t end, uint64_t unsynced);
 
 /* Reserves `bytes` for a frame that is still to come; from any thread. Fails for what an append would fail for now. */
 int stream_reserve(struct wal_stream *st, uint64_t bytes);

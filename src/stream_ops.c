@@ -11,6 +11,7 @@ void op_list_init(struct op_list *list)
 {
 	list->head = NULL;
 	list->tail = &list->head;
+	list->count = 0;
 }
 
 void op_list_push(struct op_list *list, struct wal_op *op)
@@ -18,6 +19,7 @@ void op_list_push(struct op_list *list, struct wal_op *op)
 	op->internal.next = NULL;
 	*list->tail = op;
 	list->tail = &op->internal.next;
+	list->count++;
 }
 
 struct wal_op *op_list_pop(struct op_list *list)
@@ -25,6 +27,7 @@ struct wal_op *op_list_pop(struct op_list *list)
 	struct wal_op *op = list->head;
 
 	if (op) {
+		list->count--;
 		list->head = op->internal.next;
 		if (!list->head)
 			list->tail = &list->head;
@@ -52,11 +55,26 @@ void stream_op_finish(struct wal_stream *st, struct wal_op *op, int result)
 		return;
 	}
 	struct waiting_op *waiting = container_of(op, struct waiting_op, op);
-	if (waiting->lead_sync) /* it will not come to it */
+	if (st->leader == &waiting->sleeper) { /* it will not come to it */
+		st->leader = NULL;
 		st->sync_assigned = false;
-	waiting->lead_sync = false;
+	}
 	waiting->finished = true;
-	pthread_cond_signal(&waiting->cond);
+	op_list_push(&st->ended, op);
+}
+
+void stream_unlock(struct wal_stream *st)
+{
+	struct wal_op *op = st->ended.head;
+
+	op_list_init(&st->ended);
+	pthread_mutex_unlock(&st->lock);
+	while (op) {
+		struct waiting_op *waiting = container_of(op, struct waiting_op, op);
+
+		op = op->internal.next;
+		sleeper_end(&waiting->sleeper);
+	}
 }
 
 void op_release(struct wal_op *op)
@@ -71,12 +89,16 @@ void stream_call_back(struct wal_stream *st)
 {
 	struct wal_op *op;
 
+	if (st->ended.head) {
+		stream_unlock(st);
+		pthread_mutex_lock(&st->lock);
+	}
 	/* A callback may submit, and come here again: then the one below on the stack goes on, so the stack does not grow with the ops. */
 	if (st->calling_back)
 		return;
 	st->calling_back = true;
 	while ((op = op_list_pop(&st->done))) {
-		pthread_mutex_unlock(&st->lock);
+		stream_unlock(st);
 		op_release(op);
 		op->done(op);
 		stream_unref(st); /* the op's; the caller has its own */

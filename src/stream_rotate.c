@@ -289,6 +289,7 @@ static int switch_over(struct rotation *r)
 			}
 		}
 		st->allocated = r->allocated;
+		st->zeroed = 0;
 		st->active.first_id = r->id;
 		st->active.end = 0;
 		st->active.frames = st->active.durable_frames = 0;
@@ -299,7 +300,7 @@ static int switch_over(struct rotation *r)
 		if (r->skip)
 			stream_publish(st);
 	}
-	pthread_mutex_unlock(&st->lock);
+	stream_unlock(st);
 out:
 	pthread_mutex_unlock(&st->space_lock);
 	pthread_mutex_unlock(&st->meta_lock);

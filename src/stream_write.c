@@ -452,6 +452,9 @@ static int write_group(struct group *g, int *ret_cut)
 	result = stream_allocate(st, g->segment, room);
 	if (result == 0) {
 		began = true;
+		/* None of it is durable in a new segment, nor in one that is never synced. */
+		if (g->durable_end > 0)
+			stream_write_zeros(st, g->segment, g->offset + g->bytes, g->offset + g->bytes - g->durable_end);
 		result = g->restores ? extend_meta_ahead(g) : 0;
 	}
 	if (result == 0)
@@ -513,13 +516,13 @@ void stream_write_some(struct wal_stream *st)
 
 	gather(st, &g);
 	st->touched = true;
-	pthread_mutex_unlock(&st->lock);
+	stream_unlock(st);
 	int result = write_group(&g, &cut);
 	pthread_mutex_lock(&st->lock);
 	if (result == 0) {
 		publish_group(st, &g);
 		if (!st->commits.head && g.now - st->meta_flushed_ns > META_FLUSH_NS) {
-			pthread_mutex_unlock(&st->lock);
+			stream_unlock(st);
 			stream_flush_meta(st);
 			pthread_mutex_lock(&st->lock);
 		}

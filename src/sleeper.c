@@ -28,7 +28,8 @@ static void wake(struct sleeper *s)
 
 void sleeper_tell(struct sleeper *s)
 {
-	if (atomic_fetch_or_explicit(&s->word, TOLD, memory_order_release) & ASLEEP)
+	/* Who told it first wakes it. */
+	if (atomic_fetch_or_explicit(&s->word, TOLD, memory_order_release) == ASLEEP)
 		wake(s);
 }
 

@@ -3,10 +3,10 @@
  * Group commit. Whatever waits for durability on a stream is covered by the next fdatasync; while one runs, more frames are written and wait for the one after it. No
  * lock is held over it.
  *
- * Writers that append one entry after the other fall into two halves then: while one half's sync runs the others come, and the first come back when those are synced. So a sync that is due waits until as many
- * are there as waited when the last one was over, those that it ended with the others (`gathering`). The last to come does it: nobody has to be woken for that, and the first only sees to it that it is not
- * waited for longer than the last sync took, nor longer than GATHER_NS_MAX. Writers that take their time are not worth it: when not all came, the next sync does not wait, then the next three, up to
- * 2^LOSSES_MAX - 1. Where the last sync had one append, and none came since, there is nobody to wait for.
+ * Writers that append one entry after the other would fall into two halves then: while one half's sync runs the others come, and the first come back when those are synced. So a sync
+ * that is due waits until as many are there as waited when the last one was over, those that it ended and the others (`gathering`). The last to come does it, so nobody has to be woken
+ * for that; the first only sees to it that it does not wait for longer than the last sync took, nor than GATHER_NS_MAX. Writers that take their time are not worth it: when not all
+ * came, the next sync does not wait, then the next three, up to 2^LOSSES_MAX - 1. Who is alone never waits: the last sync ended one append, and one is there.
  *
  * When a sync is over, someone is told to do the next before those that it ended are woken, so that the disk waits for none of them.
  *

@@ -3,8 +3,8 @@
  * Room for frames before they are written. The active segment is allocated ahead, so that a frame needs no new blocks and its fdatasync no change of the
  * file's size; and drafts reserve in it, so that a full disk is met when bytes are handed over and not when they are committed.
  *
- * What is only allocated reads as zeros, but when a block of it is first written, the sync after that has to make durable too that it now holds something: a second write, in another place, which takes about as long again. So
- * where little is written between two syncs, zeros go before the frames, for many of them at once.
+ * What is only allocated reads as zeros, but when a block of it is first written, the sync after that has to make durable too that it now holds something: a second write, in another
+ * place, which takes about as long again. So where little is written between two syncs, zeros go before the frames, for many of them at once.
  *
  * Always: allocated >= active.end + in_flight + reserved, except where the file system can't allocate ahead.
  */

@@ -12,7 +12,7 @@
 #include "test.h"
 #include "tmpdir.h"
 
-enum { ENTRIES = 1200 }; /* some 180 KiB */
+enum { ENTRIES = 800 }; /* some 120 KiB */
 
 struct zeros {
 	struct sys sys;

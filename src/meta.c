@@ -281,8 +281,6 @@ static int find_block(const struct meta_view *view, enum meta_key by, uint64_t k
 			break;
 		if (window_has(view->window, b.low + 1))
 			no = b.low + 1;
-		else if (window_has(view->window, b.high - 1))
-			no = b.high - 1;
 		else
 			guesses++;
 		no = no <= b.low ? b.low + 1 : no >= b.high ? b.high - 1 : no;

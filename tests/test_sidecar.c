@@ -164,12 +164,7 @@ static void what_is_mapped(enum wal_read read, bool expected)
 	struct place p;
 
 	make(&p, read);
-	stream_expect(p.st, 0, 2 * EACH);
 	spoil_block(p.sealed, 3);
-	stream_expect(p.st, 0, 2 * EACH);
-	close_place(&p);
-	open_place(&p, read);
-	spoil_block(p.sealed, 2);
 	stream_expect(p.st, 0, 2 * EACH);
 	assert_int_equal(p.disk.maps > 0, expected);
 	end(&p);
@@ -312,9 +307,9 @@ static void sealed_one_is_spoilt_while_open(enum wal_read read, uint64_t size)
 		assert_int_equal(truncate(p.sealed, (off_t)size), 0);
 	else
 		spoil_block(p.sealed, 4);
-	expect_entry(&p, later + 1);
+	for (uint64_t id = later; id < EACH; id += 7)
+		expect_entry(&p, id);
 	expect_entry(&p, first);
-	stream_expect(p.st, 0, 2 * EACH);
 	end(&p);
 }
 

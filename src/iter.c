@@ -110,9 +110,9 @@ void wal_iter_free(struct wal_iter *it)
 	free(it);
 }
 
-static void add_item(struct wal_iter *it, const struct meta_entry *e, const void *data)
+static inline void add_item(struct wal_iter *it, uint64_t id, int64_t time_ns, const void *data, size_t size)
 {
-	it->items[it->item_count++] = (struct wal_entry){ .id = e->id, .time_ns = e->time_ns, .data = data, .size = (size_t)e->size };
+	it->items[it->item_count++] = (struct wal_entry){ .id = id, .time_ns = time_ns, .data = data, .size = size };
 }
 
 static void handed_out(struct wal_iter *it, uint64_t id, size_t size)
@@ -134,13 +134,13 @@ static bool copy_entry(struct wal_iter *it, struct room *room, uint64_t id, cons
 	return true;
 }
 
-static inline void hand_out(struct filling *f, const void *data)
+static inline void hand_out(struct filling *f, uint64_t id, int64_t time_ns, const void *data, size_t size)
 {
 	struct wal_iter *it = f->it;
 
 	f->some = true;
-	if (!f->room || it->item_count > 0 || !copy_entry(it, f->room, f->e.id, data, (size_t)f->e.size))
-		add_item(it, &f->e, data);
+	if (!f->room || it->item_count > 0 || !copy_entry(it, f->room, id, data, size))
+		add_item(it, id, time_ns, data, size);
 }
 
 /* Items are wanted by the window; behind copies only what is left of a frame, so that it is not checked twice. */
@@ -185,39 +185,54 @@ static int advance(struct filling *f)
 	return result < 0 ? result : 0;
 }
 
+/* Whether an entry of `entry_size` bytes stands at `pos` of a frame's raw payload of `size`. */
+static inline bool is_entry(const uint8_t *payload, size_t size, uint64_t pos, uint64_t entry_size)
+{
+	return pos + FRAME_LENGTH_BYTES + entry_size <= size && get_le32(payload + pos) == entry_size;
+}
+
+static int bad_entry(const struct filling *f)
+{
+	return stream_damaged(f->it->stream, f->view.segment, &f->e, "the entry's length", "another");
+}
+
 /* Hands out the entry of f->e, out of the frame's raw payload. -EBADMSG if its length there is not that of the sidecar. */
 static inline int take_entry(struct filling *f, const uint8_t *payload, size_t size)
 {
-	uint64_t end = f->e.payload_pos + FRAME_LENGTH_BYTES + f->e.size;
-
-	if (end > size || get_le32(payload + f->e.payload_pos) != f->e.size)
-		return stream_damaged(f->it->stream, f->view.segment, &f->e, "the entry's length", "another");
-	hand_out(f, payload + f->e.payload_pos + FRAME_LENGTH_BYTES);
+	if (!is_entry(payload, size, f->e.payload_pos, f->e.size))
+		return bad_entry(f);
+	hand_out(f, f->e.id, f->e.time_ns, payload + f->e.payload_pos + FRAME_LENGTH_BYTES, (size_t)f->e.size);
 	return 0;
 }
 
-/* Hands out those entries of the frame behind f->e that come in a run, and leaves f->e at the last that was handed out. */
+/* Hands out those entries of the frame behind f->e that come in a run, and leaves f->e at the last that was handed out, or at the bad one. */
 static int take_run(struct filling *f, const uint8_t *payload, size_t size)
 {
 	uint32_t sizes[RUN_MAX];
-	uint64_t max = f->end_id - f->e.id - 1;
-	int result = 0;
+	uint64_t max = f->end_id - f->e.id - 1, pos = f->e.payload_pos, entry_size = f->e.size, bytes = f->e.bytes;
+	bool good = true;
+	size_t i = 0;
 
 	if (max > RUN_MAX)
 		max = RUN_MAX;
 	if (max > ITEMS_MAX - f->it->item_count)
 		max = ITEMS_MAX - f->it->item_count;
 	size_t count = meta_cursor_run(&f->cursor, sizes, (size_t)max);
-	for (size_t i = 0; i < count && result == 0; i++) {
-		f->e.id++;
-		f->e.time_ns++;
-		f->e.index++;
-		f->e.bytes += f->e.size;
-		f->e.payload_pos += FRAME_LENGTH_BYTES + f->e.size;
-		f->e.size = sizes[i];
-		result = take_entry(f, payload, size);
+	while (i < count && good) {
+		bytes += entry_size;
+		pos += FRAME_LENGTH_BYTES + entry_size;
+		entry_size = sizes[i++];
+		good = is_entry(payload, size, pos, entry_size);
+		if (good)
+			hand_out(f, f->e.id + i, f->e.time_ns + (int64_t)i, payload + pos + FRAME_LENGTH_BYTES, (size_t)entry_size);
 	}
-	return result;
+	f->e.id += i;
+	f->e.time_ns += (int64_t)i;
+	f->e.index += (uint32_t)i;
+	f->e.bytes = bytes;
+	f->e.payload_pos = pos;
+	f->e.size = entry_size;
+	return good ? 0 : bad_entry(f);
 }
 
 /* Hands out the entries of a frame from f->e on, out of its checked raw payload, and moves behind them. */
@@ -341,7 +356,7 @@ static int take_frames(struct filling *f)
 
 		/* What is not as it should be is looked at again to say why. */
 		if (is_single(&f->e) && frame_is_single(frame, f->e.id, (uint32_t)f->e.size)) {
-			hand_out(f, frame + FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES);
+			hand_out(f, f->e.id, f->e.time_ns, frame + FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES, (size_t)f->e.size);
 			result = advance(f);
 		} else {
 			result = take_raw_frame(f, frame);
@@ -379,7 +394,7 @@ static int take_large(struct wal_iter *it, const struct meta_entry *e)
 			result = -EBADMSG;
 	}
 	if (result == 0)
-		add_item(it, e, it->large.data);
+		add_item(it, e->id, e->time_ns, it->large.data, (size_t)e->size);
 	return result;
 }
 

@@ -611,14 +611,14 @@ int wal_iter_new(struct wal_stream *stream, uint64_t id, struct wal_iter **ret_i
 int wal_iter_next(struct wal_iter *iter, struct wal_entry *ret);
 
 /*
- * Copies the bytes of the next entries into `buf`, those of one right behind those of the one before: as many whole entries as fit `size` bytes and have ids below `end_id`. Where entries are small and only
- * their bytes are asked for it is quicker than wal_iter_next(), checks as much, and goes well together with it.
+ * Copies the bytes of the next entries into `buf`, those of one right behind those of the one before: as many whole entries as fit `size` bytes and have ids below `end_id`. For those who ask
+ * for bytes alone, such as an export: it checks as much as wal_iter_next(), and each of the two goes on where the other has ended.
  *
  *	0		ret->data, which is `buf`, has the ret->size bytes of *ret_count entries from ret->id on. If there are none the next one is larger than `size`, and wal_iter_next() has it
  *	WAL_END		also at `end_id`
  *	others		as of wal_iter_next(): then nothing was copied, since what stands before comes first
  *
- * No memory is taken for an entry that fits. May block on the disk.
+ * May block on the disk.
  */
 int wal_iter_copy(struct wal_iter *iter, uint64_t end_id, void *buf, size_t size, struct wal_entry *ret, size_t *ret_count);
 

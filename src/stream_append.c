@@ -342,27 +342,38 @@ static int submit_and_wait(struct wal_stream *st, struct waiting_op *w, int resu
 	return result;
 }
 
+/* What the submitter of a waiting op gives. One by one: to clear all of it first would cost as much as a fair part of an append. */
+static void fill_op(struct wal_op *op, const struct iovec *entries, size_t count, unsigned flags)
+{
+	op->entries = entries;
+	op->count = count;
+	op->flags = flags;
+}
+
 int wal_stream_append(struct wal_stream *st, const void *data, size_t size, unsigned flags, uint64_t *ret_id)
 {
 	struct iovec entry = { (void *)data, size };
-	struct waiting_op w = { .op = { .entries = &entry, .count = 1, .flags = flags & WAL_DURABLE } };
+	struct waiting_op w;
 
+	fill_op(&w.op, &entry, 1, flags & WAL_DURABLE);
 	return submit_and_wait(st, &w, begin(st, &w.op), ret_id);
 }
 
 int wal_stream_append_batch(struct wal_stream *st, const struct iovec *entries, size_t count, unsigned flags, uint64_t *ret_first_id)
 {
-	struct waiting_op w = { .op = { .entries = entries, .count = count, .flags = (flags & WAL_DURABLE) | WAL_BATCH } };
+	struct waiting_op w;
 
 	if (count == 0)
 		return -EINVAL;
+	fill_op(&w.op, entries, count, (flags & WAL_DURABLE) | WAL_BATCH);
 	return submit_and_wait(st, &w, begin(st, &w.op), ret_first_id);
 }
 
 int wal_stream_sync(struct wal_stream *st)
 {
-	struct waiting_op w = { .op = { .count = 0 } };
+	struct waiting_op w;
 
+	fill_op(&w.op, NULL, 0, 0);
 	return submit_and_wait(st, &w, begin(st, &w.op), NULL);
 }
 

@@ -102,6 +102,7 @@ struct wal_stream {
 	uint64_t durable_id;
 	struct active_segment active;
 	struct crc32_joint joint;    /* the holder of `writing`'s */
+	struct segcache_hold hold;   /* likewise: of the active segment */
 	bool writing;
 	bool syncing;
 	bool pruning;
@@ -132,6 +133,7 @@ struct wal_stream {
 	/* The sidecar's state; meta.block holds its last block as far as it is published. The holder of `writing` alone changes it, or whoever holds the lock while nobody has the token. */
 	struct meta_writer meta;
 	uint8_t *meta_work;	     /* the other block buffer: the holder of `writing` works in it; NULL until it does */
+	size_t meta_common;	     /* as many bytes of records are the same in both, and the header; 0: nothing is */
 	bool meta_compact;	     /* meta.block has room for what is in it, no more */
 	uint64_t *sums;		     /* payload bytes before each segment, as far as known; see stream_stat.c */
 	size_t sums_count;
@@ -139,10 +141,10 @@ struct wal_stream {
 	struct id_array doomed;	     /* the holder of `pruning`'s: segments that are dropped, and whose files are still to be removed */
 
 	pthread_mutex_t space_lock;
-	/* protected by space_lock */
-	uint64_t allocated;	     /* the active segment's file has this size */
-	uint64_t reserved;	     /* bytes of frames of drafts, until those are freed */
-	atomic_uint_fast64_t in_flight; /* bytes that are being written behind the end, of what was not reserved; cleared without the lock */
+	/* protected by space_lock; atomic are those that the holder of `writing` looks at without, see stream_allocate() */
+	atomic_uint_fast64_t allocated; /* the active segment's file has this size */
+	atomic_uint_fast64_t reserved; /* bytes of frames of drafts, until those are freed */
+	atomic_uint_fast64_t in_flight; /* the holder of `writing`'s: bytes that are being written behind the end, of what was not reserved */
 	bool no_fallocate;	     /* the file system can't */
 
 	pthread_mutex_t meta_lock;
@@ -304,9 +306,31 @@ static inline uint64_t op_entries(const struct wal_op *op)
 /* Frees what was put together for it; its draft too. */
 void op_release(struct wal_op *op);
 
-void op_list_init(struct op_list *list);
-void op_list_push(struct op_list *list, struct wal_op *op);
-struct wal_op *op_list_pop(struct op_list *list);
+static inline void op_list_init(struct op_list *list)
+{
+	list->head = NULL;
+	list->tail = &list->head;
+}
+
+static inline void op_list_push(struct op_list *list, struct wal_op *op)
+{
+	op->internal.next = NULL;
+	*list->tail = op;
+	list->tail = &op->internal.next;
+}
+
+/* NULL if there is none. */
+static inline struct wal_op *op_list_pop(struct op_list *list)
+{
+	struct wal_op *op = list->head;
+
+	if (op) {
+		list->head = op->internal.next;
+		if (!list->head)
+			list->tail = &list->head;
+	}
+	return op;
+}
 
 /*
  * An op whose submitter waits. `done` is stream_op_wakes, and it is woken through `cond`. When told to lead, it does the writing or syncing for all.

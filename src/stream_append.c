@@ -33,7 +33,8 @@ static struct wal_payload *join_entries(const struct wal_op *op, uint32_t raw_si
 
 	if (!payload)
 		return NULL;
-	*payload = (struct wal_payload){ .type = FRAME_RAW, .raw_size = raw_size, .disk_size = raw_size };
+	payload->type = FRAME_RAW;
+	payload->raw_size = payload->disk_size = raw_size;
 	uint8_t *pos = payload->data;
 	for (size_t i = 0; i < op->count; i++) {
 		size_t size = op->entries[i].iov_len;
@@ -60,7 +61,9 @@ static int compress(struct wal_payload **payload)
 		free(packed);
 		return result;
 	}
-	*packed = (struct wal_payload){ .type = FRAME_LZ4, .raw_size = raw->raw_size, .disk_size = (uint32_t)size };
+	packed->type = FRAME_LZ4;
+	packed->raw_size = raw->raw_size;
+	packed->disk_size = (uint32_t)size;
 	free(raw);
 	/* What is kept until it is written should not be larger than it needs to be. */
 	struct wal_payload *smaller = realloc(packed, sizeof *packed + size);

@@ -273,8 +273,11 @@ struct wal_payload {
 	uint32_t raw_size;
 	uint32_t disk_size;
 	uint32_t crc; /* of the payload alone */
+	uint8_t head[FRAME_HEADER_BYTES]; /* the frame's, filled in when it is written: so that header and payload are one piece */
 	uint8_t data[];
 };
+
+static_assert(offsetof(struct wal_payload, data) == offsetof(struct wal_payload, head) + FRAME_HEADER_BYTES, "no padding between header and payload");
 
 /* What an op that restores entries asks for. */
 struct wal_restored {

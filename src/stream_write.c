@@ -62,10 +62,11 @@ static void seal_head(const struct group *g, size_t i, struct frame_header *h, u
 	frame_encode_seal(head, h);
 }
 
-/* The header of a payload that was put together before. */
-static void put_payload_head(const struct group *g, size_t i, uint8_t *head)
+/* The header of a payload that was put together before, in front of it. */
+static void put_payload_head(const struct group *g, size_t i)
 {
-	const struct wal_payload *payload = g->ops[i]->internal.payload;
+	struct wal_payload *payload = g->ops[i]->internal.payload;
+	uint8_t *head = payload->head;
 	struct frame_header h;
 
 	frame_for(g, i, &h);
@@ -128,8 +129,8 @@ static inline int write_small(struct group *g)
 			pos = put_entry(g, i, head);
 			continue;
 		}
-		pos = mempcpy(head + FRAME_HEADER_BYTES, payload->data, payload->disk_size);
-		put_payload_head(g, i, head);
+		put_payload_head(g, i);
+		pos = mempcpy(head, payload->head, FRAME_HEADER_BYTES + (size_t)payload->disk_size);
 	}
 	assert((uint64_t)(pos - small) == g->bytes);
 	struct sys *sys = g->st->engine->env.sys;
@@ -143,14 +144,13 @@ static int write_frames(struct group *g)
 	int iov_count = 0;
 
 	for (size_t i = 0; i < g->count; i++) {
-		const struct wal_payload *payload = g->ops[i]->internal.payload;
+		struct wal_payload *payload = g->ops[i]->internal.payload;
 		const struct iovec *entry = g->ops[i]->entries;
 		uint8_t *head = heads[i];
 
 		if (payload) {
-			put_payload_head(g, i, head);
-			iov[iov_count++] = (struct iovec){ head, FRAME_HEADER_BYTES };
-			iov[iov_count++] = (struct iovec){ (void *)payload->data, payload->disk_size };
+			put_payload_head(g, i);
+			iov[iov_count++] = (struct iovec){ payload->head, FRAME_HEADER_BYTES + (size_t)payload->disk_size };
 		} else {
 			put_entry_head(g, i, head);
 			iov[iov_count++] = (struct iovec){ head, FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES };

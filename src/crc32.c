@@ -80,40 +80,40 @@ static bool can_fold(void)
 	return __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq");
 }
 
-/* Takes as much of the data as vectors of 64 bytes can; returns how much, perhaps nothing. libdeflate's do no more than 16 at a time. */
-static size_t update_wide(uint32_t *crc, const uint8_t *data, size_t size)
+/* By vectors of 64 bytes, as far as that goes; libdeflate does no more than 16 at a time. */
+static uint32_t update_long(uint32_t crc, const uint8_t *data, size_t size)
 {
 	uint8_t folded[FOLDED_BYTES];
 	size_t whole = size & ~(size_t)63;
 
-	if (size < FOLD_MIN || !can_fold())
-		return 0;
-	fold_down(*crc, data, whole, folded);
+	fold_down(crc, data, whole, folded);
 	/* What stood before is in them already: they are the first, with nothing inverted. */
-	*crc = libdeflate_crc32(UINT32_MAX, folded, sizeof folded);
-	return whole;
+	crc = libdeflate_crc32(UINT32_MAX, folded, sizeof folded);
+	return whole < size ? libdeflate_crc32(crc, data + whole, size - whole) : crc;
 }
 
 #else
 
-static size_t update_wide(uint32_t *crc, const uint8_t *data, size_t size)
+enum { FOLD_MIN = 0 };
+
+static bool can_fold(void)
 {
-	(void)crc;
-	(void)data;
-	(void)size;
-	return 0;
+	return false;
+}
+
+static uint32_t update_long(uint32_t crc, const uint8_t *data, size_t size)
+{
+	return libdeflate_crc32(crc, data, size);
 }
 
 #endif
 
 uint32_t crc32_update(uint32_t crc, const void *data, size_t size)
 {
-	size_t done = update_wide(&crc, data, size);
-
 	/* A null pointer asks for the initial value, and `crc` would be forgotten. */
-	if (size == done)
+	if (size == 0)
 		return crc;
-	return libdeflate_crc32(crc, (const uint8_t *)data + done, size - done);
+	return size >= FOLD_MIN && can_fold() ? update_long(crc, data, size) : libdeflate_crc32(crc, data, size);
 }
 
 uint32_t crc32_join(uint32_t crc_a, uint32_t crc_b, uint64_t size_b)

@@ -18,13 +18,20 @@ enum { ROUNDS_MAX = 32 }; /* groups that one thread writes on behalf of others *
 
 /* ---- Preparing ---- */
 
-static uint64_t raw_size_of(const struct wal_op *op)
+/* What the entries take as they are, with their lengths. -EFBIG. */
+static int raw_size_of(const struct wal_op *op, uint32_t *ret_size)
 {
 	uint64_t size = 0;
 
-	for (size_t i = 0; i < op->count; i++)
+	for (size_t i = 0; i < op->count; i++) {
+		if (op->entries[i].iov_len > WAL_ENTRY_SIZE_MAX)
+			return -EFBIG;
 		size += FRAME_LENGTH_BYTES + (uint64_t)op->entries[i].iov_len;
-	return size;
+		if (size > UINT32_MAX)
+			return -EFBIG;
+	}
+	*ret_size = (uint32_t)size;
+	return 0;
 }
 
 static struct wal_payload *join_entries(const struct wal_op *op, uint32_t raw_size)
@@ -76,25 +83,20 @@ static int prepare(struct wal_stream *st, struct wal_op *op)
 {
 	const struct wal_options *opts = &st->engine->env.opts;
 
-	op->internal.payload = NULL;
-	if (op->count > UINT32_MAX / FRAME_LENGTH_BYTES)
-		return -EFBIG;
-	for (size_t i = 0; i < op->count; i++) {
-		if (op->entries[i].iov_len > WAL_ENTRY_SIZE_MAX)
-			return -EFBIG;
-	}
-	uint64_t raw_size = raw_size_of(op);
-	if (raw_size > UINT32_MAX)
-		return -EFBIG;
+	uint32_t raw_size;
+	int result = raw_size_of(op, &raw_size);
+
+	if (result < 0)
+		return result;
 	bool pack = opts->compression == WAL_COMPRESSION_LZ4 && raw_size >= opts->min_compression_size;
-	op->internal.frame_bytes = FRAME_HEADER_BYTES + raw_size;
+	op->internal.frame_bytes = FRAME_HEADER_BYTES + (uint64_t)raw_size;
 	if (op->count == 0 || (op->count == 1 && !pack))
 		return 0;
 
-	struct wal_payload *payload = join_entries(op, (uint32_t)raw_size);
+	struct wal_payload *payload = join_entries(op, raw_size);
 	if (!payload)
 		return -ENOMEM;
-	int result = pack ? compress(&payload) : 0;
+	result = pack ? compress(&payload) : 0;
 	if (result < 0) {
 		free(payload);
 		return result;
@@ -221,7 +223,7 @@ static void enqueue(struct wal_stream *st, struct wal_op *op, bool may_block)
 }
 
 /* Queues the op and waits for its end, leading where it is told to. */
-static int wait_for(struct wal_stream *st, struct waiting_op *w)
+static inline __attribute__((always_inline)) int wait_for(struct wal_stream *st, struct waiting_op *w)
 {
 	w->op.done = stream_op_wakes;
 	w->finished = w->lead_write = w->lead_sync = false;
@@ -333,7 +335,8 @@ void wal_stream_submit_reserved(struct wal_stream *st, struct wal_op *op, struct
 	submit(st, op, result);
 }
 
-static int submit_and_wait(struct wal_stream *st, struct waiting_op *w, int result, uint64_t *ret_first_id)
+/* Inline: see sys_pwrite_full(). */
+static inline __attribute__((always_inline)) int submit_and_wait(struct wal_stream *st, struct waiting_op *w, int result, uint64_t *ret_first_id)
 {
 	if (result < 0 || st->engine->env.opts.ro) {
 		op_release(&w->op);

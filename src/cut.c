@@ -19,20 +19,11 @@
 
 /* ---- The cut ---- */
 
-static void cut_init(struct cut *cut)
-{
-	*cut = (struct cut){ 0 };
-	pthread_mutex_init(&cut->lock, NULL);
-	pthread_cond_init(&cut->done, NULL);
-}
-
 void cut_release(struct cut *cut)
 {
 	for (size_t i = 0; i < cut->count; i++)
 		wal_stream_close(cut->streams[i].stream);
 	free(cut->streams);
-	pthread_cond_destroy(&cut->done);
-	pthread_mutex_destroy(&cut->lock);
 }
 
 /* Whether the stream was there when the epoch began, and where it stood. */
@@ -81,13 +72,12 @@ int cut_take(struct wal_store *store, struct cut *cut, struct wal_error *err)
 	size_t count;
 	CLEANUP_FREE struct wal_stream **streams = store_all_streams(store, &count);
 
-	cut_init(cut);
+	*cut = (struct cut){ 0 };
 	cut->streams = streams ? calloc(count + 1, sizeof *cut->streams) : NULL;
 	for (size_t i = 0; streams && i < count; i++) {
 		struct cut_stream *cs = cut->streams ? &cut->streams[cut->count] : NULL;
 
 		if (cs && is_covered(store, streams[i]) && take_next_id(streams[i], epoch, &cs->next_id)) {
-			cs->cut = cut;
 			cs->stream = streams[i];
 			cut->count++;
 		} else {
@@ -111,7 +101,7 @@ int cut_given(struct wal_store *store, const struct wal_checkpoint *cp, struct c
 {
 	uint64_t next;
 
-	cut_init(cut);
+	*cut = (struct cut){ 0 };
 	cut->streams = calloc(cp->cut_count + 1, sizeof *cut->streams);
 	if (!cut->streams)
 		return error_set(err, -ENOMEM, store->path, "no checkpoint: %s", wal_strerror(-ENOMEM));
@@ -121,7 +111,7 @@ int cut_given(struct wal_store *store, const struct wal_checkpoint *cp, struct c
 
 		if (!st)
 			return no_such_stream(store, given->stream, err);
-		cut->streams[cut->count++] = (struct cut_stream){ .cut = cut, .stream = st, .next_id = given->next_id };
+		cut->streams[cut->count++] = (struct cut_stream){ .stream = st, .next_id = given->next_id };
 		wal_stream_bounds(st, NULL, &next, NULL);
 		if (given->next_id > next)
 			return error_set(err, -EINVAL, st->name, "no checkpoint: stream '%s' ends before id %" PRIu64 ", not %" PRIu64, st->name, next, given->next_id);
@@ -137,16 +127,6 @@ int cut_given(struct wal_store *store, const struct wal_checkpoint *cp, struct c
 }
 
 /* ---- Making it durable ---- */
-
-static void sync_done(struct wal_op *op)
-{
-	struct cut_stream *cs = container_of(op, struct cut_stream, op);
-	struct cut *cut = cs->cut;
-
-	LOCKED_SCOPE(&cut->lock);
-	if (--cut->pending == 0)
-		pthread_cond_signal(&cut->done);
-}
 
 /* One that could not be opened: what it holds is not known, so no cut is. */
 static int refuse_quarantined(const struct cut *cut, struct wal_error *err)
@@ -173,29 +153,25 @@ static bool is_durable(struct cut_stream *cs)
 int cut_sync(struct cut *cut, struct wal_error *err)
 {
 	int first_error = refuse_quarantined(cut, err);
+	struct syncs syncs;
 
 	if (first_error < 0)
 		return first_error;
-
+	syncs_begin(&syncs);
 	for (size_t i = 0; i < cut->count; i++) {
 		struct cut_stream *cs = &cut->streams[i];
 
-		if (is_durable(cs))
-			continue;
-		pthread_mutex_lock(&cut->lock);
-		cut->pending++;
-		pthread_mutex_unlock(&cut->lock);
-		cs->op = (struct wal_op){ .done = sync_done };
-		wal_stream_submit(cs->stream, &cs->op);
+		cs->durable = is_durable(cs);
+		if (!cs->durable)
+			syncs_add(&syncs, &cs->sync, cs->stream);
 	}
-	pthread_mutex_lock(&cut->lock);
-	while (cut->pending > 0)
-		pthread_cond_wait(&cut->done, &cut->lock);
-	pthread_mutex_unlock(&cut->lock);
+	syncs_wait(&syncs);
 	for (size_t i = 0; i < cut->count; i++) {
 		struct cut_stream *cs = &cut->streams[i];
-		int result = cs->op.result;
+		int result = cs->sync.op.result;
 
+		if (cs->durable)
+			continue;
 		/* What failed and was never visible is no reason; what is gone with its stream is none either. */
 		if (result == 0 && !is_durable(cs))
 			result = -EIO;

@@ -4,21 +4,18 @@
 #define WAL_CUT_H
 
 #include "store_impl.h"
+#include "syncs.h"
 
 struct cut_stream {
-	struct wal_op op; /* syncs it */
-	struct cut *cut;
+	struct sync_item sync;
 	struct wal_stream *stream;
 	uint64_t next_id;
+	bool durable; /* so far, before anything was synced for it */
 };
 
 struct cut {
 	struct cut_stream *streams; /* in the order of a record */
 	size_t count;
-
-	pthread_mutex_t lock;
-	pthread_cond_t done;
-	size_t pending; /* protected by lock */
 };
 
 /* Of all streams at this instant. cut_release() in any case. -ENOMEM with detail. */

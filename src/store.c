@@ -11,6 +11,7 @@
 #include "names.h"
 #include "options.h"
 #include "store_impl.h"
+#include "syncs.h"
 
 enum {
 	WORKERS_MAX = 16, /* what mostly waits for the disk, which does many syncs at once in little more than the time of a few */
@@ -371,11 +372,17 @@ int wal_store_sync(struct wal_store *store)
 	size_t count;
 	int first_error = 0;
 	CLEANUP_FREE struct wal_stream **streams = store_all_streams(store, &count);
+	CLEANUP_FREE struct sync_item *items = streams ? calloc(count + 1, sizeof *items) : NULL;
+	struct syncs syncs;
 
 	if (!streams)
 		return -ENOMEM;
+	syncs_begin(&syncs);
+	for (size_t i = 0; items && i < count; i++)
+		syncs_add(&syncs, &items[i], streams[i]);
+	syncs_wait(&syncs);
 	for (size_t i = 0; i < count; i++) {
-		int result = wal_stream_sync(streams[i]);
+		int result = items ? items[i].op.result : -ENOMEM;
 
 		if (result < 0 && result != -ENOENT && first_error == 0)
 			first_error = result;

@@ -3,6 +3,8 @@
  * Group commit. Whatever waits for durability on a stream is covered by the next fdatasync; while one runs, more frames are written and wait for the one after it. No
  * lock is held over it.
  *
+ * Where nobody waits, some megabytes are synced behind the writers' backs: so sealing a segment need not wait for all of it to reach the disk, and a crash leaves no more than that to be read and checked at the next open.
+ *
  * A failed fdatasync is never tried again: the kernel has marked the pages clean, a second one would succeed and prove nothing. The stream stops, what was
  * not committed is cut off the file so that it can't come back at the next open, and everything that waits fails with -EIO.
  */
@@ -12,6 +14,8 @@
 
 #include "cleanup.h"
 #include "stream_impl.h"
+
+#define UNSYNCED_MAX (8ull << 20) /* bytes of the active segment: a small part of what a disk takes in a second, and much more than costs it a seek */
 
 bool stream_op_syncs(const struct wal_stream *st, const struct wal_op *op)
 {
@@ -45,14 +49,19 @@ static struct wal_op *first_to_sync(const struct wal_stream *st)
 	return st->commits.head ? st->commits.head : st->syncs.head;
 }
 
+static bool wants_sync(const struct wal_stream *st)
+{
+	return first_to_sync(st) || st->active.end - st->active.durable_end > UNSYNCED_MAX;
+}
+
 void stream_kick_sync(struct wal_stream *st)
 {
 	struct wal_op *op = first_to_sync(st);
 
-	if (!op || st->syncing || st->sync_assigned || st->health != WAL_HEALTHY)
+	if (!wants_sync(st) || st->syncing || st->sync_assigned || st->health != WAL_HEALTHY)
 		return;
 	st->sync_assigned = true;
-	if (op->done == stream_op_wakes) {
+	if (op && op->done == stream_op_wakes) {
 		struct waiting_op *waiting = (struct waiting_op *)op;
 
 		waiting->lead_sync = true;
@@ -135,7 +144,7 @@ void stream_mark_stopped(struct wal_stream *st, int error, const char *what)
 void stream_sync_lead(struct wal_stream *st)
 {
 	st->sync_assigned = false;
-	if (st->syncing || !first_to_sync(st) || st->health != WAL_HEALTHY)
+	if (st->syncing || !wants_sync(st) || st->health != WAL_HEALTHY)
 		return; /* whoever syncs or stops now looks again afterwards */
 	st->syncing = true;
 	uint64_t id = st->next_id, end = st->active.end, frames = st->active.frames, begin_ns = stats_clock();

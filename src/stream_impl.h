@@ -398,7 +398,7 @@ bool stream_op_syncs(const struct wal_stream *st, const struct wal_op *op);
 /* Caller holds st->lock: ends all ops whose turn has come, and publishes. */
 void stream_advance(struct wal_stream *st);
 
-/* Caller holds st->lock: if someone waits for a sync and nobody is about to do one, tells the first that may block, or a worker. */
+/* Caller holds st->lock: if someone waits for a sync, or much is not durable, and nobody is about to do one, tells the first that may block, or a worker. */
 void stream_kick_sync(struct wal_stream *st);
 
 /* Caller holds st->lock, which is released meanwhile. Does one sync if one is wanted and nobody is at it. */

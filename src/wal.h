@@ -93,7 +93,7 @@ struct wal_error {
 enum wal_sync {
 	WAL_SYNC_STRICT, /* an append is durable before it returns, and visible only then */
 	WAL_SYNC_BATCH,	 /* batches and transactions are durable before they return; single appends are in the page cache */
-	WAL_SYNC_ASYNC,	 /* everything is in the page cache: it survives the death of the process, not of the machine */
+	WAL_SYNC_ASYNC,	 /* everything is in the page cache: it survives the death of the process, not of the machine. Some megabytes behind, a thread makes it durable */
 };
 
 enum wal_compression {

@@ -13,7 +13,7 @@ import tempfile
 
 LAYERS = [
     ["wal", "bytes", "cleanup"],
-    ["crc32", "keyhash", "log", "lru", "lz4codec", "names", "stats", "sys", "worker"],
+    ["crc32", "keyhash", "log", "lru", "lz4codec", "names", "stats", "syncs", "sys", "worker"],
     ["blockcache", "ckptrecord", "frame", "options", "segindex"],
     ["ckptbytes", "ckptindex", "meta", "scan"],
     ["ckptend", "ckptlog_impl", "meta_write", "rebuild"],

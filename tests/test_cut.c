@@ -697,9 +697,73 @@ static void shards(void **state)
 	cuts_in(&(struct wal_options){ .shards = STREAMS, .sync = WAL_SYNC_BATCH, .segment_entries = 50 });
 }
 
+/* ---- Several disks' worth of syncs ---- */
+
+enum { MEETING = 4 };
+
+/* A sync ends once as many are under way as there are streams. */
+struct meeting_sys {
+	struct sys sys;
+	pthread_mutex_t lock;
+	pthread_cond_t all_there;
+	unsigned there; /* protected by lock */
+	bool missed;
+};
+
+static int meeting_fdatasync(struct sys *sys, int fd)
+{
+	struct meeting_sys *meeting = container_of(sys, struct meeting_sys, sys);
+	struct timespec end;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += WAIT_SECONDS;
+	pthread_mutex_lock(&meeting->lock);
+	if (++meeting->there == MEETING)
+		pthread_cond_broadcast(&meeting->all_there);
+	while (meeting->there < MEETING && !meeting->missed)
+		meeting->missed = pthread_cond_timedwait(&meeting->all_there, &meeting->lock, &end) != 0;
+	pthread_mutex_unlock(&meeting->lock);
+	return sys_real()->fdatasync(sys_real(), fd);
+}
+
+/* One after the other they would never meet. */
+static void syncs_of_many_streams_run_at_once(void **state)
+{
+	const struct wal_options opts = { .sync = WAL_SYNC_ASYNC };
+	struct meeting_sys meeting = { .sys = *sys_real(), .there = MEETING };
+	struct wal_stream *streams[MEETING];
+	struct wal_store *store;
+	struct tmpdir dir;
+
+	(void)state;
+	pthread_mutex_init(&meeting.lock, NULL);
+	pthread_cond_init(&meeting.all_there, NULL);
+	meeting.sys.fdatasync = meeting_fdatasync;
+	tmpdir_make(&dir, "cut");
+	assert_int_equal(store_open(&meeting.sys, dir.path, &opts, &store, NULL), 0);
+	for (unsigned i = 0; i < MEETING; i++)
+		streams[i] = stream_open_or_fail(store, (const char[]){ (char)('a' + i), '\0' });
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < MEETING; i++)
+			assert_int_equal(wal_stream_append(streams[i], "x", 1, 0, NULL), 0);
+		pthread_mutex_lock(&meeting.lock);
+		meeting.there = 0;
+		pthread_mutex_unlock(&meeting.lock);
+		assert_int_equal(round == 0 ? wal_store_sync(store) : wal_checkpoint_create(store, "c", 1, 0, NULL), 0);
+		assert_false(meeting.missed);
+	}
+	for (unsigned i = 0; i < MEETING; i++)
+		wal_stream_close(streams[i]);
+	store_close_or_fail(store);
+	pthread_cond_destroy(&meeting.all_there);
+	pthread_mutex_destroy(&meeting.lock);
+	tmpdir_remove(&dir);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(syncs_of_many_streams_run_at_once),
 		cmocka_unit_test(strict_appends),
 		cmocka_unit_test(appends_of_which_batches_are_durable),
 		cmocka_unit_test(asynchronous_appends),

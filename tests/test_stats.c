@@ -403,6 +403,87 @@ static void a_failed_sync_is_an_error_of_its_own_and_of_each_append(void **state
 	place_remove(&p);
 }
 
+/* ---- What nobody waits for ---- */
+
+enum {
+	BEHIND_SIZE = 9 << 20, /* more than is left unsynced */
+	BEHIND_PREADS = 100,   /* fewer than to read all of it, several times as many as to read its end */
+};
+
+/* An append may end with `allowed`, and is then the last. */
+static void append_much(struct place *p, int allowed)
+{
+	char data[64 << 10];
+	int result = 0;
+
+	memset(data, 'x', sizeof data);
+	for (size_t size = 0; size < BEHIND_SIZE && result == 0; size += sizeof data) {
+		result = wal_stream_append(p->st, data, sizeof data, 0, NULL);
+		assert_true(result == 0 || result == allowed);
+	}
+}
+
+/* Also the next open is spared reading what was synced so. */
+static void much_that_nobody_waits_for_is_synced_behind_the_writer(void **state)
+{
+	const struct wal_options opts = { .sync = WAL_SYNC_ASYNC };
+	struct place p, copy;
+	char path[PATH_MAX];
+	uint64_t next, durable = 0;
+	struct wal_error err;
+
+	(void)state;
+	place_make(&p, &opts);
+	append(&p, 1000);
+	wal_stream_bounds(p.st, NULL, NULL, &durable);
+	assert_int_equal(durable, 0);
+	append_much(&p, 0);
+	for (unsigned ms = 0; durable < 100 && ms < 20000; ms++) {
+		usleep(1000);
+		wal_stream_bounds(p.st, NULL, &next, &durable);
+	}
+	assert_true(durable > 100 && durable <= next);
+	/* Its block of the sidecar says so once it is written, behind the sync. */
+	for (unsigned preads = UINT_MAX, ms = 0; preads > BEHIND_PREADS; ms++) {
+		assert_true(ms < 20000);
+		usleep(1000);
+		tmpdir_make(&copy.dir, "killed");
+		copy_tree(p.dir.path, tmpdir_path(&copy.dir, "copy", path));
+		faultsys_init(&copy.f);
+		assert_int_equal(store_open(&copy.f.sys, path, &opts, &copy.store, &err), 0);
+		preads = faultsys_count(&copy.f, FAULT_PREAD);
+		copy.st = stream_open_or_fail(copy.store, "s");
+		wal_stream_bounds(copy.st, NULL, &durable, NULL);
+		assert_int_equal(durable, next);
+		wal_stream_close(copy.st);
+		store_close_or_fail(copy.store);
+		tmpdir_remove(&copy.dir);
+	}
+	place_remove(&p);
+}
+
+static void the_sync_behind_the_writer_fails(void **state)
+{
+	const struct wal_options opts = { .sync = WAL_SYNC_ASYNC };
+	struct wal_stream_stat stat = { .health = WAL_HEALTHY };
+	struct place p;
+
+	(void)state;
+	place_make(&p, &opts);
+	append(&p, 1000);
+	faultsys_fail(&p.f, FAULT_FDATASYNC, 1, EIO);
+	append_much(&p, -EIO);
+	for (unsigned ms = 0; stat.health == WAL_HEALTHY && ms < 20000; ms++) {
+		usleep(1000);
+		assert_int_equal(wal_stream_stat(p.st, &stat), 0);
+	}
+	assert_int_equal(stat.health, WAL_STOPPED);
+	assert_string_equal(stat.reason, "syncing the active segment failed: Input/output error");
+	assert_int_equal(wal_stream_append(p.st, "x", 1, 0, NULL), -EIO);
+	assert_int_equal(faultsys_count(&p.f, FAULT_FDATASYNC), 1);
+	place_remove(&p);
+}
+
 static void a_failed_write_that_was_taken_back_is_counted_once(void **state)
 {
 	struct place p;
@@ -511,6 +592,8 @@ int main(void)
 		cmocka_unit_test(a_full_disk_is_counted_as_space),
 		cmocka_unit_test(a_failed_sync_is_an_error_of_its_own_and_of_each_append),
 		cmocka_unit_test(a_failed_write_that_was_taken_back_is_counted_once),
+		cmocka_unit_test(much_that_nobody_waits_for_is_synced_behind_the_writer),
+		cmocka_unit_test(the_sync_behind_the_writer_fails),
 		cmocka_unit_test(the_cache_counts_what_it_was_asked_for),
 		cmocka_unit_test(segments_are_counted_when_they_are_opened),
 		cmocka_unit_test(checkpoints_made_and_failed),

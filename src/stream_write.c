@@ -344,6 +344,10 @@ static int extend_meta(struct group *g, uint32_t spilled_size)
 
 		if (op_is_spilled(op) && disk_size != (uint64_t)spilled_size + FRAME_LENGTH_BYTES)
 			type = FRAME_LZ4;
+		if (entries == 1 && type == FRAME_RAW) {
+			result = meta_writer_entry(&g->meta, (uint32_t)disk_size - FRAME_LENGTH_BYTES, time_of(g, op));
+			continue;
+		}
 		result = meta_writer_frame(&g->meta, entries, type, (uint32_t)disk_size, time_of(g, op));
 		if (result == 0)
 			result = op_is_spilled(op) ? meta_writer_length(&g->meta, spilled_size) : meta_writer_lengths(&g->meta, op->entries, entries);

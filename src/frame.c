@@ -39,9 +39,11 @@ static void put_covered(uint8_t *header, uint64_t start_id, uint32_t entry_count
 	put_le32(header + FRAME_OFF_DISK_SIZE, disk_size);
 }
 
+enum { COVERED_BYTES = FRAME_OFF_RAW_SIZE - FRAME_OFF_START_ID };
+
 uint32_t frame_crc_of(const uint8_t header[FRAME_HEADER_BYTES])
 {
-	return crc32_update(0, header + FRAME_OFF_START_ID, FRAME_OFF_RAW_SIZE - FRAME_OFF_START_ID);
+	return crc32_update(0, header + FRAME_OFF_START_ID, COVERED_BYTES);
 }
 
 uint32_t frame_crc_begin(uint64_t start_id, uint32_t entry_count, uint8_t type, uint32_t disk_size)
@@ -115,6 +117,17 @@ void frame_encode_header(uint8_t out[FRAME_HEADER_BYTES], const struct frame_hea
 	put_covered(out, h->start_id, h->entry_count, h->type, h->disk_size);
 	put_le32(out + FRAME_OFF_RAW_SIZE, h->raw_size);
 	frame_encode_seal(out, h);
+}
+
+void frame_encode_before(uint8_t *frame, struct frame_header *h, uint64_t segment_id, uint64_t offset)
+{
+	uint8_t *covered = frame + FRAME_HEADER_BYTES - COVERED_BYTES;
+
+	/* What the crc covers of the header goes right before the payload for the moment: one piece costs less than two. */
+	put_covered(covered - FRAME_OFF_START_ID, h->start_id, h->entry_count, h->type, h->disk_size);
+	h->crc = crc32_update(0, covered, COVERED_BYTES + (size_t)h->disk_size);
+	frame_set_mark(h, segment_id, offset);
+	frame_encode_header(frame, h);
 }
 
 enum frame_fault frame_decode_header(const uint8_t in[FRAME_HEADER_BYTES], struct frame_header *ret)

@@ -115,6 +115,11 @@ enum frame_origin frame_origin(const struct frame_header *h, uint64_t segment_id
 /* Writes the header, h->crc, h->unsynced and h->mark included. */
 void frame_encode_header(uint8_t out[FRAME_HEADER_BYTES], const struct frame_header *h);
 
+/*
+ * Writes the header of a raw frame of which the payload stands behind the header's place already. Sets h->crc and the mark, for a frame at `offset` of the segment that begins with `segment_id`.
+ */
+void frame_encode_before(uint8_t *frame, struct frame_header *h, uint64_t segment_id, uint64_t offset);
+
 /* Writes h->crc, h->unsynced and h->mark into a header that has all else. */
 void frame_encode_seal(uint8_t out[FRAME_HEADER_BYTES], const struct frame_header *h);
 

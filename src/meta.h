@@ -233,6 +233,8 @@ int meta_writer_frame(struct meta_writer *w, uint32_t entry_count, uint8_t type,
 int meta_writer_length(struct meta_writer *w, uint32_t size);
 /* The same for `count` entries one after the other, all of one frame. */
 int meta_writer_lengths(struct meta_writer *w, const struct iovec *entries, size_t count);
+/* meta_writer_frame() and meta_writer_length() of a raw frame with one entry. */
+int meta_writer_entry(struct meta_writer *w, uint32_t size, int64_t time_ns);
 int meta_writer_gap(struct meta_writer *w, uint64_t ids, uint64_t bytes);
 
 /* Fills in the header, zeros the rest and computes the crc of a block with `used` bytes of records, so that it can be written. */

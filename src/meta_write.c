@@ -163,6 +163,24 @@ int meta_writer_length(struct meta_writer *w, uint32_t size)
 	return meta_writer_lengths(w, &entry, 1);
 }
 
+int meta_writer_entry(struct meta_writer *w, uint32_t size, int64_t time_ns)
+{
+	assert(w->at.entry_count == 0 && time_ns > w->at.last_time);
+	int result = make_room(w, FRAME_RECORD_MAX + VARINT_BYTES_MAX);
+	if (result < 0)
+		return result;
+	uint8_t *begin = w->block + META_OFF_RECORDS + w->used, *pos = begin;
+	pos += put_varint(pos, 1 << 2 | FRAME_RAW);
+	pos += put_varint(pos, (uint64_t)time_ns - (uint64_t)w->at.last_time - 1);
+	pos += put_varint(pos, size);
+	w->used += (size_t)(pos - begin);
+	w->at.id++;
+	w->at.last_time = time_ns;
+	w->at.bytes += size;
+	w->at.frame_offset += FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES + (uint64_t)size;
+	return 0;
+}
+
 static int put_gap(struct meta_writer *w, uint64_t ids, uint64_t bytes)
 {
 	int result = make_room(w, GAP_RECORD_MAX);

@@ -17,6 +17,7 @@ struct segcache {
 	pthread_cond_t change;
 	/* protected by lock */
 	struct lru lru;
+	unsigned waiting; /* threads that wait for `change` */
 	size_t open; /* in the table, being opened, or forgotten and still pinned */
 	uint64_t opens;
 	uint64_t clock; /* goes up with each use */
@@ -70,19 +71,110 @@ static void take_out(struct segcache *cache, struct segment *segment)
 	segment->loaded_bytes = 0;
 }
 
-/* Caller holds cache->lock. Takes the least recently used unpinned segment out of the table, for the caller to close; NULL if all are in use. */
+/* ---- Holds ---- */
+
+/* Caller holds cache->lock. Takes the pin back if it is not in use just now. */
+static bool take_back(struct segment *segment)
+{
+	int idle = SEGCACHE_HOLD_IDLE;
+
+	if (!atomic_compare_exchange_strong_explicit(&segment->hold->state, &idle, SEGCACHE_HOLD_NONE, memory_order_acq_rel, memory_order_relaxed))
+		return false;
+	segment->hold = NULL;
+	segment->pins--;
+	return true;
+}
+
+/* Caller holds cache->lock. Takes the pin back, or has it given back after this use: then false. */
+static bool demand(struct segment *segment)
+{
+	while (!take_back(segment)) {
+		int busy = SEGCACHE_HOLD_BUSY;
+
+		if (atomic_compare_exchange_strong_explicit(&segment->hold->state, &busy, SEGCACHE_HOLD_WANTED, memory_order_relaxed, memory_order_relaxed) ||
+		    busy == SEGCACHE_HOLD_WANTED)
+			return false;
+	}
+	return true;
+}
+
+void segcache_hold(struct segcache *cache, struct segcache_hold *hold, struct segment *segment)
+{
+	LOCKED_SCOPE(&cache->lock);
+	/* Who waits has not seen this hold and asked for it back, so nobody would be woken at the end of the use. */
+	bool keep = !segment->hold && segment->cached && cache->waiting == 0;
+
+	hold->segment = segment;
+	if (keep)
+		segment->hold = hold;
+	atomic_store_explicit(&hold->used, true, memory_order_relaxed);
+	atomic_store_explicit(&hold->state, keep ? SEGCACHE_HOLD_BUSY : SEGCACHE_HOLD_WANTED, memory_order_relaxed);
+}
+
+void segcache_give_up(struct segcache *cache, struct segcache_hold *hold)
+{
+	struct segment *segment = hold->segment;
+
+	pthread_mutex_lock(&cache->lock);
+	if (segment->hold == hold)
+		segment->hold = NULL;
+	atomic_store_explicit(&hold->state, SEGCACHE_HOLD_NONE, memory_order_relaxed);
+	pthread_mutex_unlock(&cache->lock);
+	segcache_put(cache, segment);
+}
+
+void segcache_let_go(struct segcache *cache, struct segcache_hold *hold)
+{
+	if (segcache_resume(hold))
+		segcache_give_up(cache, hold);
+}
+
+/* ---- Making room ---- */
+
+/* Caller holds cache->lock. Whether only its hold, if anything, keeps the segment from being closed. */
+static bool is_at_rest(const struct segment *segment)
+{
+	return !segment->opening && segment->pins == (segment->hold ? 1 : 0);
+}
+
+/* Caller holds cache->lock. A segment that is held is not moved in the list when it is used: it is now. True if it was, since this was last asked. */
+static bool was_used(struct segcache *cache, struct segment *segment)
+{
+	if (!segment->hold || !atomic_exchange_explicit(&segment->hold->used, false, memory_order_relaxed))
+		return false;
+	lru_touch(&cache->lru, &segment->node);
+	return true;
+}
+
+/*
+ * Caller holds cache->lock. Takes the least recently used segment that nobody uses out of the table, for the caller to close; NULL if all are in use, then those that are held are given back when they are not.
+ */
 static struct segment *evict(struct segcache *cache)
 {
+	/* Each comes by twice at most: those that turn out to have been used go to the end. */
+	size_t left = 2 * cache->lru.count;
+
+	for (struct lru_node *node = lru_oldest(&cache->lru), *next; node && left > 0; node = next, left--) {
+		struct segment *segment = container_of(node, struct segment, node);
+
+		next = lru_newer(&cache->lru, node);
+		if (!is_at_rest(segment) || was_used(cache, segment) || (segment->hold && !take_back(segment)))
+			continue;
+		take_out(cache, segment);
+		return segment;
+	}
 	for (struct lru_node *node = lru_oldest(&cache->lru); node; node = lru_newer(&cache->lru, node)) {
 		struct segment *segment = container_of(node, struct segment, node);
 
-		if (segment->pins == 0 && !segment->opening) {
-			take_out(cache, segment);
-			return segment;
-		}
+		if (!is_at_rest(segment) || (segment->hold && !demand(segment)))
+			continue;
+		take_out(cache, segment);
+		return segment;
 	}
 	return NULL;
 }
+
+/* ---- Opening ---- */
 
 static int open_segment(const struct env *env, const struct segcache_request *rq, struct segment **ret_segment)
 {
@@ -188,7 +280,9 @@ static int get(struct segcache *cache, const struct segcache_request *rq, struct
 			if (victim)
 				return open_into(cache, rq, key, victim, ret_segment);
 		}
+		cache->waiting++;
 		pthread_cond_wait(&cache->change, &cache->lock);
+		cache->waiting--;
 	}
 }
 
@@ -209,8 +303,9 @@ void segcache_put(struct segcache *cache, struct segment *segment)
 	if (!segment)
 		return;
 	pthread_mutex_lock(&cache->lock);
-	if (--segment->pins == 0) {
-		gone = !segment->cached;
+	segment->pins--;
+	if (is_at_rest(segment)) {
+		gone = segment->pins == 0 && !segment->cached;
 		if (cache->open >= cache->env->opts.max_open_segments && !gone)
 			pthread_cond_broadcast(&cache->change);
 	}
@@ -235,6 +330,8 @@ void segcache_forget(struct segcache *cache, uint64_t stream_key, uint64_t first
 		struct segment *segment = container_of(node, struct segment, node);
 
 		take_out(cache, segment);
+		if (segment->hold)
+			demand(segment);
 		if (segment->pins == 0 && !segment->opening) {
 			unused = segment;
 			cache->open--;

@@ -37,6 +37,7 @@ struct segment {
 	/* segcache.c's, protected by its lock */
 	struct lru_node node;
 	unsigned pins;
+	struct segcache_hold *hold; /* one of the pins is this one's */
 	bool cached;
 	bool opening;
 	uint64_t pinned_at;   /* the cache's clock then */

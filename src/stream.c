@@ -55,6 +55,7 @@ void stream_unref(struct wal_stream *st)
 void stream_free(struct wal_stream *st)
 {
 	stream_forget_idle(st);
+	segcache_let_go(st->engine->segcache, &st->hold);
 	sys_close(st->engine->env.sys, &st->meta_fd);
 	for (size_t i = 0; i < st->old_meta_fds.count; i++)
 		st->engine->env.sys->close(st->engine->env.sys, (int)st->old_meta_fds.ids[i]);

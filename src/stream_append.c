@@ -18,13 +18,20 @@ enum { ROUNDS_MAX = 32 }; /* groups that one thread writes on behalf of others *
 
 /* ---- Preparing ---- */
 
-static uint64_t raw_size_of(const struct wal_op *op)
+/* What the entries take as they are, with their lengths. -EFBIG. */
+static int raw_size_of(const struct wal_op *op, uint32_t *ret_size)
 {
 	uint64_t size = 0;
 
-	for (size_t i = 0; i < op->count; i++)
+	for (size_t i = 0; i < op->count; i++) {
+		if (op->entries[i].iov_len > WAL_ENTRY_SIZE_MAX)
+			return -EFBIG;
 		size += FRAME_LENGTH_BYTES + (uint64_t)op->entries[i].iov_len;
-	return size;
+		if (size > UINT32_MAX)
+			return -EFBIG;
+	}
+	*ret_size = (uint32_t)size;
+	return 0;
 }
 
 static struct wal_payload *join_entries(const struct wal_op *op, uint32_t raw_size)
@@ -33,7 +40,8 @@ static struct wal_payload *join_entries(const struct wal_op *op, uint32_t raw_si
 
 	if (!payload)
 		return NULL;
-	*payload = (struct wal_payload){ .type = FRAME_RAW, .raw_size = raw_size, .disk_size = raw_size };
+	payload->type = FRAME_RAW;
+	payload->raw_size = payload->disk_size = raw_size;
 	uint8_t *pos = payload->data;
 	for (size_t i = 0; i < op->count; i++) {
 		size_t size = op->entries[i].iov_len;
@@ -60,7 +68,9 @@ static int compress(struct wal_payload **payload)
 		free(packed);
 		return result;
 	}
-	*packed = (struct wal_payload){ .type = FRAME_LZ4, .raw_size = raw->raw_size, .disk_size = (uint32_t)size };
+	packed->type = FRAME_LZ4;
+	packed->raw_size = raw->raw_size;
+	packed->disk_size = (uint32_t)size;
 	free(raw);
 	/* What is kept until it is written should not be larger than it needs to be. */
 	struct wal_payload *smaller = realloc(packed, sizeof *packed + size);
@@ -73,25 +83,20 @@ static int prepare(struct wal_stream *st, struct wal_op *op)
 {
 	const struct wal_options *opts = &st->engine->env.opts;
 
-	op->internal.payload = NULL;
-	if (op->count > UINT32_MAX / FRAME_LENGTH_BYTES)
-		return -EFBIG;
-	for (size_t i = 0; i < op->count; i++) {
-		if (op->entries[i].iov_len > WAL_ENTRY_SIZE_MAX)
-			return -EFBIG;
-	}
-	uint64_t raw_size = raw_size_of(op);
-	if (raw_size > UINT32_MAX)
-		return -EFBIG;
+	uint32_t raw_size;
+	int result = raw_size_of(op, &raw_size);
+
+	if (result < 0)
+		return result;
 	bool pack = opts->compression == WAL_COMPRESSION_LZ4 && raw_size >= opts->min_compression_size;
-	op->internal.frame_bytes = FRAME_HEADER_BYTES + raw_size;
+	op->internal.frame_bytes = FRAME_HEADER_BYTES + (uint64_t)raw_size;
 	if (op->count == 0 || (op->count == 1 && !pack))
 		return 0;
 
-	struct wal_payload *payload = join_entries(op, (uint32_t)raw_size);
+	struct wal_payload *payload = join_entries(op, raw_size);
 	if (!payload)
 		return -ENOMEM;
-	int result = pack ? compress(&payload) : 0;
+	result = pack ? compress(&payload) : 0;
 	if (result < 0) {
 		free(payload);
 		return result;
@@ -347,6 +352,7 @@ void wal_stream_submit_reserved(struct wal_stream *st, struct wal_op *op, struct
 	submit(st, op, result);
 }
 
+/* Inline: see sys_pwrite_full(). */
 static int submit_and_wait(struct wal_stream *st, struct waiting_op *w, int result, uint64_t *ret_first_id)
 {
 	if (result < 0 || st->engine->env.opts.ro) {
@@ -359,27 +365,38 @@ static int submit_and_wait(struct wal_stream *st, struct waiting_op *w, int resu
 	return result;
 }
 
+/* What the submitter of a waiting op gives. One by one: to clear all of it first would cost as much as a fair part of an append. */
+static void fill_op(struct wal_op *op, const struct iovec *entries, size_t count, unsigned flags)
+{
+	op->entries = entries;
+	op->count = count;
+	op->flags = flags;
+}
+
 int wal_stream_append(struct wal_stream *st, const void *data, size_t size, unsigned flags, uint64_t *ret_id)
 {
 	struct iovec entry = { (void *)data, size };
-	struct waiting_op w = { .op = { .entries = &entry, .count = 1, .flags = flags & WAL_DURABLE } };
+	struct waiting_op w;
 
+	fill_op(&w.op, &entry, 1, flags & WAL_DURABLE);
 	return submit_and_wait(st, &w, begin(st, &w.op), ret_id);
 }
 
 int wal_stream_append_batch(struct wal_stream *st, const struct iovec *entries, size_t count, unsigned flags, uint64_t *ret_first_id)
 {
-	struct waiting_op w = { .op = { .entries = entries, .count = count, .flags = (flags & WAL_DURABLE) | WAL_BATCH } };
+	struct waiting_op w;
 
 	if (count == 0)
 		return -EINVAL;
+	fill_op(&w.op, entries, count, (flags & WAL_DURABLE) | WAL_BATCH);
 	return submit_and_wait(st, &w, begin(st, &w.op), ret_first_id);
 }
 
 int wal_stream_sync(struct wal_stream *st)
 {
-	struct waiting_op w = { .op = { .count = 0 } };
+	struct waiting_op w;
 
+	fill_op(&w.op, NULL, 0, 0);
 	return submit_and_wait(st, &w, begin(st, &w.op), NULL);
 }
 

@@ -100,9 +100,13 @@ int stream_meta_begin(struct wal_stream *st, struct meta_writer *ret)
 		st->meta_work = malloc(META_BLOCK_BYTES);
 		if (!st->meta_work)
 			return -ENOMEM;
+		st->meta_common = 0;
 		warm_up(st);
 	}
-	memcpy(st->meta_work, st->meta.block, compact_size(&st->meta));
+	/* Mostly it lacks no more than the records of the last write. What comes of this one is to be seen. */
+	size_t common = st->meta_common ? META_OFF_RECORDS + st->meta_common : 0;
+	st->meta_common = 0;
+	memcpy(st->meta_work + common, st->meta.block + common, compact_size(&st->meta) - common);
 	*ret = st->meta;
 	ret->block = st->meta_work;
 	return 0;
@@ -112,6 +116,8 @@ void stream_meta_publish(struct wal_stream *st, const struct meta_writer *w)
 {
 	uint8_t *before = st->meta.block;
 
+	/* Records are only added, until a block is begun anew. */
+	st->meta_common = w->block_no == st->meta.block_no && w->segment_id == st->meta.segment_id ? st->meta.used : 0;
 	st->meta = *w;
 	st->meta_work = before;
 	if (st->meta_compact) {

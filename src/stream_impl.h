@@ -116,6 +116,7 @@ struct wal_stream {
 	uint64_t durable_id;
 	struct active_segment active;
 	struct crc32_joint joint;    /* the holder of `writing`'s */
+	struct segcache_hold hold;   /* likewise: of the active segment */
 	bool writing;
 	bool syncing;
 	bool pruning;
@@ -149,6 +150,7 @@ struct wal_stream {
 	/* The sidecar's state; meta.block holds its last block as far as it is published. The holder of `writing` alone changes it, or whoever holds the lock while nobody has the token. */
 	struct meta_writer meta;
 	uint8_t *meta_work;	     /* the other block buffer: the holder of `writing` works in it; NULL until it does */
+	size_t meta_common;	     /* as many bytes of records are the same in both, and the header; 0: nothing is */
 	bool meta_compact;	     /* meta.block has room for what is in it, no more */
 	uint64_t *sums;		     /* payload bytes before each segment, as far as known; see stream_stat.c */
 	size_t sums_count;
@@ -156,10 +158,10 @@ struct wal_stream {
 	struct id_array doomed;	     /* the holder of `pruning`'s: segments that are dropped, and whose files are still to be removed */
 
 	pthread_mutex_t space_lock;
-	/* protected by space_lock */
-	uint64_t allocated;	     /* the active segment's file has this size */
-	uint64_t reserved;	     /* bytes of frames of drafts, until those are freed */
-	atomic_uint_fast64_t in_flight; /* bytes that are being written behind the end, of what was not reserved; cleared without the lock */
+	/* protected by space_lock; atomic are those that the holder of `writing` looks at without, see stream_allocate() */
+	atomic_uint_fast64_t allocated; /* the active segment's file has this size */
+	atomic_uint_fast64_t reserved; /* bytes of frames of drafts, until those are freed */
+	atomic_uint_fast64_t in_flight; /* the holder of `writing`'s: bytes that are being written behind the end, of what was not reserved */
 	bool no_fallocate;	     /* the file system can't */
 	uint64_t zeroed;	     /* the holder of `writing`'s: zeros have been written up to here, if it is behind the end */
 
@@ -289,8 +291,11 @@ struct wal_payload {
 	uint32_t raw_size;
 	uint32_t disk_size;
 	uint32_t crc; /* of the payload alone */
+	uint8_t head[FRAME_HEADER_BYTES]; /* the frame's, filled in when it is written: so that header and payload are one piece */
 	uint8_t data[];
 };
+
+static_assert(offsetof(struct wal_payload, data) == offsetof(struct wal_payload, head) + FRAME_HEADER_BYTES, "no padding between header and payload");
 
 /* What an op that restores entries asks for. */
 struct wal_restored {
@@ -322,9 +327,34 @@ static inline uint64_t op_entries(const struct wal_op *op)
 /* Frees what was put together for it; its draft too. */
 void op_release(struct wal_op *op);
 
-void op_list_init(struct op_list *list);
-void op_list_push(struct op_list *list, struct wal_op *op);
-struct wal_op *op_list_pop(struct op_list *list);
+static inline void op_list_init(struct op_list *list)
+{
+	list->head = NULL;
+	list->tail = &list->head;
+	list->count = 0;
+}
+
+static inline void op_list_push(struct op_list *list, struct wal_op *op)
+{
+	op->internal.next = NULL;
+	*list->tail = op;
+	list->tail = &op->internal.next;
+	list->count++;
+}
+
+/* NULL if there is none. */
+static inline struct wal_op *op_list_pop(struct op_list *list)
+{
+	struct wal_op *op = list->head;
+
+	if (op) {
+		list->count--;
+		list->head = op->internal.next;
+		if (!list->head)
+			list->tail = &list->head;
+	}
+	return op;
+}
 
 /*
  * An op whose submitter waits. `done` is stream_op_wakes, and it is woken through `sleeper`: at the end of the op, which it learns of without the lock, or to lead, as which it does the writing or

@@ -1,41 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ops: lists of them, and how they end. */
+/* How ops end. */
 #include <stdlib.h>
 
 #include "cleanup.h"
 #include "stream_impl.h"
-
-/* ---- Lists of ops ---- */
-
-void op_list_init(struct op_list *list)
-{
-	list->head = NULL;
-	list->tail = &list->head;
-	list->count = 0;
-}
-
-void op_list_push(struct op_list *list, struct wal_op *op)
-{
-	op->internal.next = NULL;
-	*list->tail = op;
-	list->tail = &op->internal.next;
-	list->count++;
-}
-
-struct wal_op *op_list_pop(struct op_list *list)
-{
-	struct wal_op *op = list->head;
-
-	if (op) {
-		list->count--;
-		list->head = op->internal.next;
-		if (!list->head)
-			list->tail = &list->head;
-	}
-	return op;
-}
-
-/* ---- The ends of an op ---- */
 
 /* Marks ops whose submitter waits; it is woken instead of called. */
 void stream_op_wakes(struct wal_op *op)

@@ -295,6 +295,7 @@ static int switch_over(struct rotation *r)
 		st->active.frames = st->active.durable_frames = 0;
 		st->active.durable_end = 0;
 		meta_writer_begin(&st->meta, r->id, &at, 0, st->meta.block);
+		st->meta_common = 0;
 		st->meta_full = 0;
 		/* In the same moment: a segment that is sealed without entries begins where the ids that are visible would end. */
 		if (r->skip)

@@ -59,15 +59,25 @@ static int extend(struct wal_stream *st, struct segment *segment, uint64_t need)
 	return result;
 }
 
+/* Caller holds st->space_lock. */
+static bool fits(const struct wal_stream *st, uint64_t taken)
+{
+	return taken <= st->allocated || st->no_fallocate;
+}
+
 int stream_allocate(struct wal_stream *st, struct segment *segment, uint64_t bytes)
 {
+	/*
+	 * The lock is mostly not needed: whoever writes says so before it looks at what is reserved, and whoever reserves says so before it looks at what is being written. So of two that want the same room at
+	 * least one notices, and takes the lock, or lets it be.
+	 */
+	atomic_store(&st->in_flight, bytes);
+	if (st->active.end + atomic_load(&st->reserved) + bytes <= atomic_load(&st->allocated))
+		return 0;
+
 	LOCKED_SCOPE(&st->space_lock);
 	uint64_t need = st->active.end + st->reserved + bytes;
-	int result = need <= st->allocated || st->no_fallocate ? 0 : extend(st, segment, need);
-
-	if (result == 0)
-		st->in_flight = bytes;
-	return result;
+	return fits(st, need) ? 0 : extend(st, segment, need);
 }
 
 static int put_zeros(struct sys *sys, int fd, uint64_t offset, uint64_t size)
@@ -108,9 +118,20 @@ void stream_write_zeros(struct wal_stream *st, struct segment *segment, uint64_t
  */
 static uint64_t taken(const struct wal_stream *st)
 {
-	uint64_t in_flight = st->in_flight;
+	uint64_t in_flight = atomic_load(&st->in_flight);
 
 	return in_flight + st->active.end + st->reserved;
+}
+
+/* Whether it was there; see stream_allocate(). */
+static bool reserve_allocated(struct wal_stream *st, uint64_t bytes)
+{
+	LOCKED_SCOPE(&st->space_lock);
+	st->reserved += bytes;
+	if (fits(st, taken(st)))
+		return true;
+	st->reserved -= bytes;
+	return false;
 }
 
 int stream_reserve(struct wal_stream *st, uint64_t bytes)
@@ -128,12 +149,7 @@ int stream_reserve(struct wal_stream *st, uint64_t bytes)
 	for (;;) {
 		struct segment *segment;
 
-		pthread_mutex_lock(&st->space_lock);
-		bool fits = taken(st) + bytes <= st->allocated || st->no_fallocate;
-		if (fits)
-			st->reserved += bytes;
-		pthread_mutex_unlock(&st->space_lock);
-		if (fits)
+		if (reserve_allocated(st, bytes))
 			return 0;
 
 		/* Pinned before the lock is taken, as pinning may wait; a rotation may have come between. */
@@ -142,7 +158,7 @@ int stream_reserve(struct wal_stream *st, uint64_t bytes)
 			return result;
 		pthread_mutex_lock(&st->space_lock);
 		uint64_t need = taken(st) + bytes;
-		if (segment->first_id == st->active.first_id && need > st->allocated && !st->no_fallocate)
+		if (segment->first_id == st->active.first_id && !fits(st, need))
 			result = extend(st, segment, need);
 		pthread_mutex_unlock(&st->space_lock);
 		segcache_put(st->engine->segcache, segment);

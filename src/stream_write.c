@@ -26,8 +26,8 @@ enum { SMALL_BYTES = 4096 };
 /* One write: the ops of a group, and the sidecar as it will be afterwards. */
 struct group {
 	struct wal_stream *st;
-	struct segcache_request rq;
-	struct segment *segment;
+	uint64_t segment_id;
+	struct segment *segment; /* of st->hold */
 	size_t count;
 	uint64_t offset;
 	uint64_t bytes;
@@ -58,14 +58,15 @@ static void frame_for(const struct group *g, size_t i, struct frame_header *h)
 /* The header at `head` has all but what is known last. */
 static void seal_head(const struct group *g, size_t i, struct frame_header *h, uint8_t *head)
 {
-	frame_set_mark(h, g->segment->first_id, g->ops[i]->internal.frame_offset);
+	frame_set_mark(h, g->segment_id, g->ops[i]->internal.frame_offset);
 	frame_encode_seal(head, h);
 }
 
-/* The header of a payload that was put together before. */
-static void put_payload_head(const struct group *g, size_t i, uint8_t *head)
+/* The header of a payload that was put together before, in front of it. */
+static void put_payload_head(const struct group *g, size_t i)
 {
-	const struct wal_payload *payload = g->ops[i]->internal.payload;
+	struct wal_payload *payload = g->ops[i]->internal.payload;
+	uint8_t *head = payload->head;
 	struct frame_header h;
 
 	frame_for(g, i, &h);
@@ -77,47 +78,59 @@ static void put_payload_head(const struct group *g, size_t i, uint8_t *head)
 	seal_head(g, i, &h, head);
 }
 
-/* The header and the length of one entry, which need not stand behind them. */
-static void put_entry_head(const struct group *g, size_t i, uint8_t *head, const void *data)
+static uint32_t entry_disk_size(const struct iovec *entry)
+{
+	return (uint32_t)entry->iov_len + FRAME_LENGTH_BYTES;
+}
+
+/* The header and the length of one entry that stands elsewhere. */
+static void put_entry_head(const struct group *g, size_t i, uint8_t *head)
 {
 	const struct iovec *entry = g->ops[i]->entries;
 	uint8_t *length = head + FRAME_HEADER_BYTES;
 	struct frame_header h;
 
 	frame_for(g, i, &h);
-	h.raw_size = h.disk_size = (uint32_t)entry->iov_len + FRAME_LENGTH_BYTES;
+	h.raw_size = h.disk_size = entry_disk_size(entry);
 	frame_encode_header(head, &h);
 	put_le32(length, (uint32_t)entry->iov_len);
-	h.crc = frame_crc_of(head);
-	if (data == length + FRAME_LENGTH_BYTES) {
-		h.crc = crc32_update(h.crc, length, h.disk_size);
-	} else {
-		h.crc = crc32_update(h.crc, length, FRAME_LENGTH_BYTES);
-		h.crc = crc32_update(h.crc, data, entry->iov_len);
-	}
+	h.crc = crc32_update(frame_crc_of(head), length, FRAME_LENGTH_BYTES);
+	h.crc = crc32_update(h.crc, entry->iov_base, entry->iov_len);
 	seal_head(g, i, &h, head);
 }
 
+/* The whole frame of one entry; returns where it ends. */
+static uint8_t *put_entry(const struct group *g, size_t i, uint8_t *head)
+{
+	const struct wal_op *op = g->ops[i];
+	const struct iovec *entry = op->entries;
+	uint8_t *length = head + FRAME_HEADER_BYTES, *data = length + FRAME_LENGTH_BYTES;
+	struct frame_header h;
+
+	frame_for(g, i, &h);
+	h.raw_size = h.disk_size = entry_disk_size(entry);
+	put_le32(length, (uint32_t)entry->iov_len);
+	if (entry->iov_len > 0)
+		memcpy(data, entry->iov_base, entry->iov_len);
+	frame_encode_before(head, &h, g->segment_id, op->internal.frame_offset);
+	return data + entry->iov_len;
+}
+
 /* What is small costs less to copy than the kernel needs to gather it. */
-static int write_small(struct group *g)
+static inline int write_small(struct group *g)
 {
 	uint8_t small[SMALL_BYTES], *pos = small;
 
 	for (size_t i = 0; i < g->count; i++) {
 		const struct wal_payload *payload = g->ops[i]->internal.payload;
-		const struct iovec *entry = g->ops[i]->entries;
 		uint8_t *head = pos;
 
-		if (payload) {
-			pos = mempcpy(head + FRAME_HEADER_BYTES, payload->data, payload->disk_size);
-			put_payload_head(g, i, head);
+		if (!payload) {
+			pos = put_entry(g, i, head);
 			continue;
 		}
-		pos += FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES;
-		if (entry->iov_len > 0)
-			memcpy(pos, entry->iov_base, entry->iov_len);
-		put_entry_head(g, i, head, pos);
-		pos += entry->iov_len;
+		put_payload_head(g, i);
+		pos = mempcpy(head, payload->head, FRAME_HEADER_BYTES + (size_t)payload->disk_size);
 	}
 	assert((uint64_t)(pos - small) == g->bytes);
 	struct sys *sys = g->st->engine->env.sys;
@@ -130,19 +143,16 @@ static int write_frames(struct group *g)
 	struct iovec iov[2 * GROUP_OPS_MAX];
 	int iov_count = 0;
 
-	if (g->bytes <= SMALL_BYTES)
-		return write_small(g);
 	for (size_t i = 0; i < g->count; i++) {
-		const struct wal_payload *payload = g->ops[i]->internal.payload;
+		struct wal_payload *payload = g->ops[i]->internal.payload;
 		const struct iovec *entry = g->ops[i]->entries;
 		uint8_t *head = heads[i];
 
 		if (payload) {
-			put_payload_head(g, i, head);
-			iov[iov_count++] = (struct iovec){ head, FRAME_HEADER_BYTES };
-			iov[iov_count++] = (struct iovec){ (void *)payload->data, payload->disk_size };
+			put_payload_head(g, i);
+			iov[iov_count++] = (struct iovec){ payload->head, FRAME_HEADER_BYTES + (size_t)payload->disk_size };
 		} else {
-			put_entry_head(g, i, head, entry->iov_base);
+			put_entry_head(g, i, head);
 			iov[iov_count++] = (struct iovec){ head, FRAME_HEADER_BYTES + FRAME_LENGTH_BYTES };
 			if (entry->iov_len > 0)
 				iov[iov_count++] = *entry;
@@ -237,11 +247,18 @@ static int write_spilled(struct group *g)
 		return result;
 	h.disk_size = (uint32_t)size;
 	h.crc = crc32_join(frame_crc_begin(h.start_id, 1, h.type, h.disk_size), crc, size);
-	frame_set_mark(&h, g->segment->first_id, g->offset);
+	frame_set_mark(&h, g->segment_id, g->offset);
 	frame_encode_header(head, &h);
 	g->bytes = FRAME_HEADER_BYTES + size;
 	struct sys *sys = g->st->engine->env.sys;
 	return sys_pwrite_full(sys, g->segment->fd, head, sizeof head, g->offset);
+}
+
+static inline int write_all(struct group *g)
+{
+	if (op_is_spilled(g->ops[0]))
+		return write_spilled(g);
+	return g->bytes <= SMALL_BYTES ? write_small(g) : write_frames(g);
 }
 
 /* ---- The sidecar ---- */
@@ -327,6 +344,10 @@ static int extend_meta(struct group *g, uint32_t spilled_size)
 
 		if (op_is_spilled(op) && disk_size != (uint64_t)spilled_size + FRAME_LENGTH_BYTES)
 			type = FRAME_LZ4;
+		if (entries == 1 && type == FRAME_RAW) {
+			result = meta_writer_entry(&g->meta, (uint32_t)disk_size - FRAME_LENGTH_BYTES, time_of(g, op));
+			continue;
+		}
 		result = meta_writer_frame(&g->meta, entries, type, (uint32_t)disk_size, time_of(g, op));
 		if (result == 0)
 			result = op_is_spilled(op) ? meta_writer_length(&g->meta, spilled_size) : meta_writer_lengths(&g->meta, op->entries, entries);
@@ -368,7 +389,7 @@ static void gather(struct wal_stream *st, struct group *g)
 {
 	/* One by one: to clear all of it would cost as much as the rest of this. */
 	g->st = st;
-	g->rq = stream_segment_request(st, st->segments.count - 1);
+	g->segment_id = st->active.first_id;
 	g->count = 0;
 	g->offset = st->active.end;
 	g->bytes = g->entries = 0;
@@ -407,17 +428,21 @@ static void spend_room(struct group *g)
 		stream_spend(g->st, reserved, g->bytes);
 }
 
-/* The request is of the moment when the group was gathered, and nobody else changes which segment is active. But someone may have opened it as sealed. */
-static int pin_segment(struct group *g)
+/* Mostly it still is from the last time. Nobody else changes which segment is active. */
+static int use_segment(struct group *g)
 {
-	struct segcache *cache = g->st->engine->segcache;
-	int result = segcache_get(cache, &g->rq, &g->segment);
+	struct wal_stream *st = g->st;
+	struct segcache *cache = st->engine->segcache;
 
-	if (result == 0 && g->segment->active)
+	g->segment = segcache_resume(&st->hold);
+	if (g->segment && g->segment->first_id == g->segment_id)
 		return 0;
+	if (g->segment)
+		segcache_give_up(cache, &st->hold);
+	int result = stream_pin_active(st, &g->segment);
 	if (result == 0)
-		segcache_put(cache, g->segment);
-	return stream_pin_active(g->st, &g->segment);
+		segcache_hold(cache, &st->hold, g->segment);
+	return result;
 }
 
 /* Nothing of such a group is spilled, so how many bytes it has is known before they are written. */
@@ -445,7 +470,7 @@ static int write_group(struct group *g, int *ret_cut)
 
 		room += op->internal.frame_bytes > reserved ? op->internal.frame_bytes - reserved : 0;
 	}
-	int result = pin_segment(g);
+	int result = use_segment(g);
 	if (result < 0)
 		return result;
 	g->meta_fd = st->meta_fd >= 0 ? st->meta_fd : g->segment->meta_fd;
@@ -458,7 +483,7 @@ static int write_group(struct group *g, int *ret_cut)
 		result = g->restores ? extend_meta_ahead(g) : 0;
 	}
 	if (result == 0)
-		result = op_is_spilled(g->ops[0]) ? write_spilled(g) : write_frames(g);
+		result = write_all(g);
 	if (result == 0 && !g->restores)
 		result = extend_meta(g, spilled_size);
 	if (result == 0)
@@ -467,7 +492,7 @@ static int write_group(struct group *g, int *ret_cut)
 		*ret_cut = stream_cut(st, g->segment, g->offset);
 	if (result < 0 && began && g->restores && *ret_cut == 0)
 		stream_meta_take_back(st, g->meta_fd);
-	segcache_put(st->engine->segcache, g->segment);
+	segcache_rest(st->engine->segcache, &st->hold);
 	return result;
 }
 
@@ -500,8 +525,8 @@ static void publish_group(struct wal_stream *st, struct group *g)
 	count_group(st, g);
 	stream_see_cut(st);
 	st->next_id += g->entries;
-	st->active.end = g->offset + g->bytes;
-	st->in_flight = 0;
+	atomic_store_explicit(&st->active.end, g->offset + g->bytes, memory_order_release);
+	atomic_store_explicit(&st->in_flight, 0, memory_order_release);
 	st->active.frames += g->count;
 	for (size_t i = 0; i < g->count; i++)
 		op_list_push(&st->commits, g->ops[i]);

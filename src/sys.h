@@ -50,7 +50,18 @@ ssize_t sys_pread_full(struct sys *sys, int fd, void *data, size_t size, uint64_
 
 /* Writes all of `iov` (which it changes), going on after short writes. On failure some of it may be in the file. */
 int sys_pwritev_full(struct sys *sys, int fd, struct iovec *iov, int count, uint64_t offset);
-int sys_pwrite_full(struct sys *sys, int fd, const void *data, size_t size, uint64_t offset);
+
+/* Goes on with a write of which `done` (perhaps a negative errno) is known. */
+int sys_pwrite_rest(struct sys *sys, int fd, const void *data, size_t size, uint64_t offset, ssize_t done);
+
+/* The same of one piece. Mostly the first call writes all, so that is inline: each function less to return through counts when the kernel has just emptied the processor's return stack. */
+static inline int sys_pwrite_full(struct sys *sys, int fd, const void *data, size_t size, uint64_t offset)
+{
+	struct iovec iov = { .iov_base = (void *)data, .iov_len = size };
+	ssize_t done = size > 0 ? sys->pwritev(sys, fd, &iov, 1, offset) : 0;
+
+	return done == (ssize_t)size ? 0 : sys_pwrite_rest(sys, fd, data, size, offset, done);
+}
 
 /* Calls `visit` with each name in the directory but "." and "..", and its d_type (DT_UNKNOWN is possible); a non-zero result ends it and is returned. */
 int sys_list(struct sys *sys, int dirfd, int (*visit)(void *arg, const char *name, unsigned char type), void *arg);

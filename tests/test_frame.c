@@ -124,6 +124,26 @@ static void header_round_trip(void **state)
 }
 
 /* Every value of every header byte: only raw_size, the mark and `unsynced` may differ without the frame being refused. */
+/* The header of what stands in memory already is the same as that of what stands elsewhere. */
+static void header_before_its_payload(void **state)
+{
+	uint8_t frame[FRAME_HEADER_BYTES + 700], expected[FRAME_HEADER_BYTES];
+
+	(void)state;
+	for (uint32_t size = FRAME_LENGTH_BYTES; size <= sizeof frame - FRAME_HEADER_BYTES; size += 29) {
+		struct frame_header h = { .start_id = 0x1122334455667788 + size, .entry_count = 1, .raw_size = size, .disk_size = size, .unsynced = 7 }, alone = h;
+
+		for (uint32_t i = 0; i < size; i++)
+			frame[FRAME_HEADER_BYTES + i] = (uint8_t)(i * 7 + size);
+		alone.crc = crc32_update(frame_crc_begin(h.start_id, 1, FRAME_RAW, size), frame + FRAME_HEADER_BYTES, size);
+		frame_set_mark(&alone, 1234, 5678);
+		frame_encode_header(expected, &alone);
+		frame_encode_before(frame, &h, 1234, 5678);
+		assert_memory_equal(frame, expected, sizeof expected);
+		assert_int_equal(frame[FRAME_HEADER_BYTES + size - 1], (uint8_t)((size - 1) * 7 + size));
+	}
+}
+
 static void every_mutation_of_a_header(void **state)
 {
 	size_t size;
@@ -395,6 +415,7 @@ int main(void)
 		cmocka_unit_test(frames_of_the_original),
 		cmocka_unit_test(our_frame_is_the_originals),
 		cmocka_unit_test(header_round_trip),
+		cmocka_unit_test(header_before_its_payload),
 		cmocka_unit_test(every_mutation_of_a_header),
 		cmocka_unit_test(every_flipped_bit_of_a_payload),
 		cmocka_unit_test(impossible_counts),

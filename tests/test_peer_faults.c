@@ -517,6 +517,32 @@ static void full_disk_leaves_nothing_of_what_failed(void **state)
 	}
 }
 
+/* The sidecar can't go on, here or elsewhere, when some of its blocks are full already with what a batch brought: nothing of them is left for what comes next. */
+static void sidecar_fails_amid_a_batch(void **state)
+{
+	enum { MANY = 2000, BYTES = 200 };
+	static const uint8_t bytes[BYTES];
+	struct iovec entries[MANY];
+	struct place p;
+
+	(void)state;
+	for (size_t i = 0; i < MANY; i++)
+		entries[i] = (struct iovec){ (void *)bytes, BYTES };
+	place_make(&p, (struct wal_options){ .sync = WAL_SYNC_ASYNC });
+	stream_fill(p.st, 0, 3);
+	/* The frame, a block, and then no more. */
+	faultsys_fail(&p.f, FAULT_PWRITEV, 3, EIO);
+	p.f.sticky = true;
+	assert_int_equal(wal_stream_append_batch(p.st, entries, MANY, 0, NULL), -EIO);
+	assert_true(faultsys_hit(&p.f));
+	faultsys_fail(&p.f, FAULT_ANY, 0, 0);
+	stream_fill(p.st, 3, 6);
+	stream_expect(p.st, 0, 6);
+	place_reopen(&p);
+	stream_expect(p.st, 0, 6);
+	place_remove(&p);
+}
+
 /* 9: a failed index write in a rotation makes acknowledged entries unreachable. walogs 3: a failed rotation lists the live segment as a finished one, and deletes it later. */
 static void failed_rotation_loses_nothing_and_keeps_the_live_segment(void **state)
 {
@@ -1269,6 +1295,7 @@ int main(void)
 		cmocka_unit_test(strict_batch_is_durable_whole),
 		cmocka_unit_test(batches_are_one_frame_and_counted),
 		cmocka_unit_test(full_disk_leaves_nothing_of_what_failed),
+		cmocka_unit_test(sidecar_fails_amid_a_batch),
 		cmocka_unit_test(failed_rotation_loses_nothing_and_keeps_the_live_segment),
 		cmocka_unit_test(failed_fsync_fails_for_good),
 		cmocka_unit_test(failed_sync_never_gives_an_id_twice),

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -205,6 +206,202 @@ static void all_in_use(void **state)
 	end(&p);
 }
 
+/* ---- Held between uses ---- */
+
+static struct segment *hold(struct place *p, struct segcache_hold *hold, unsigned i)
+{
+	struct segment *segment = get(p, i);
+
+	segcache_hold(p->cache, hold, segment);
+	return segment;
+}
+
+/* It is the same one each time, and leaves when its hold does. */
+static void held_and_used_again(void **state)
+{
+	struct segcache_hold h = { 0 };
+	struct place p;
+
+	(void)state;
+	make(&p);
+	assert_null(segcache_resume(&h));
+	struct segment *segment = hold(&p, &h, 3);
+	segcache_rest(p.cache, &h);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_ptr_equal(segcache_resume(&h), segment);
+		segcache_rest(p.cache, &h);
+	}
+	assert_int_equal(segcache_opens(p.cache), 1);
+	segcache_let_go(p.cache, &h);
+	assert_null(segcache_resume(&h));
+	assert_int_equal(segcache_count(p.cache), 1);
+	end(&p);
+}
+
+/* As many are held as may be open: the one that was not used for longest makes room, and those that were used stay, however long ago they were opened. */
+static void more_than_can_be_held(void **state)
+{
+	struct segcache_hold holds[LIMIT] = { 0 };
+	struct place p;
+
+	(void)state;
+	make(&p);
+	for (unsigned i = 0; i < LIMIT; i++) {
+		hold(&p, &holds[i], i);
+		segcache_rest(p.cache, &holds[i]);
+	}
+	/* All have been used since they came, so the first look only takes note of that, and the oldest goes. */
+	segcache_put(p.cache, get(&p, LIMIT));
+	assert_null(segcache_resume(&holds[0]));
+	assert_non_null(segcache_resume(&holds[1]));
+	segcache_rest(p.cache, &holds[1]);
+	segcache_put(p.cache, get(&p, LIMIT + 1));
+	segcache_put(p.cache, get(&p, LIMIT + 2));
+	assert_non_null(segcache_resume(&holds[1]));
+	segcache_rest(p.cache, &holds[1]);
+	assert_null(segcache_resume(&holds[2]));
+	assert_int_equal(segcache_count(p.cache), LIMIT);
+	for (unsigned i = 0; i < LIMIT; i++)
+		segcache_let_go(p.cache, &holds[i]);
+	end(&p);
+}
+
+/* Its place is wanted by who waits for one while it is in use: it is given up at the end of the use. */
+static void all_held_and_in_use(void **state)
+{
+	struct segcache_hold holds[LIMIT] = { 0 };
+	pthread_t thread;
+	struct place p;
+	void *got;
+
+	(void)state;
+	make(&p);
+	for (unsigned i = 0; i < LIMIT; i++)
+		hold(&p, &holds[i], i);
+	assert_int_equal(pthread_create(&thread, NULL, get_one, &p), 0);
+	while (atomic_load(&holds[0].state) != SEGCACHE_HOLD_WANTED)
+		sched_yield();
+	segcache_rest(p.cache, &holds[0]);
+	assert_int_equal(pthread_join(thread, &got), 0);
+	assert_non_null(got);
+	assert_null(segcache_resume(&holds[0]));
+	segcache_put(p.cache, got);
+	for (unsigned i = 1; i < LIMIT; i++) {
+		segcache_rest(p.cache, &holds[i]);
+		segcache_let_go(p.cache, &holds[i]);
+	}
+	end(&p);
+}
+
+static void *get_another(void *arg)
+{
+	struct place *p = arg;
+	struct segcache_request rq = request(LIMIT + 1);
+	struct segment *segment;
+
+	return segcache_get(p->cache, &rq, &segment) == 0 ? segment : NULL;
+}
+
+/* Someone waits already when it comes to be held: he could not ask for it, so it is not. */
+static void held_while_someone_waits(void **state)
+{
+	struct segcache_hold h = { 0 }, first = { 0 };
+	struct segment *others[LIMIT];
+	pthread_t thread;
+	struct place p;
+	void *got;
+
+	(void)state;
+	make(&p);
+	hold(&p, &first, 0);
+	for (unsigned i = 1; i < LIMIT; i++)
+		others[i] = get(&p, i);
+	assert_int_equal(pthread_create(&thread, NULL, get_another, &p), 0);
+	while (atomic_load(&first.state) != SEGCACHE_HOLD_WANTED)
+		sched_yield();
+	/* He waits by the time that the lock is free. */
+	segcache_hold(p.cache, &h, others[1]);
+	segcache_rest(p.cache, &h);
+	assert_int_equal(pthread_join(thread, &got), 0);
+	assert_non_null(got);
+	assert_null(segcache_resume(&h));
+	segcache_put(p.cache, got);
+	segcache_rest(p.cache, &first);
+	segcache_let_go(p.cache, &first);
+	for (unsigned i = 2; i < LIMIT; i++)
+		segcache_put(p.cache, others[i]);
+	end(&p);
+}
+
+static void forgotten_while_held(void **state)
+{
+	struct segcache_hold idle = { 0 }, busy = { 0 };
+	struct place p;
+
+	(void)state;
+	make(&p);
+	size_t before = open_fd_count();
+	hold(&p, &idle, 1);
+	segcache_rest(p.cache, &idle);
+	struct segment *segment = hold(&p, &busy, 2);
+	segcache_forget(p.cache, 1, 1 * EACH);
+	segcache_forget(p.cache, 1, 2 * EACH);
+	assert_null(segcache_resume(&idle));
+	assert_int_equal(segcache_count(p.cache), 1);
+	assert_true(segment->fd >= 0);
+	segcache_rest(p.cache, &busy);
+	assert_null(segcache_resume(&busy));
+	assert_int_equal(segcache_count(p.cache), 0);
+	assert_int_equal(open_fd_count(), before);
+	end(&p);
+}
+
+/* One hold each, of segments that others push out all the time. */
+static void *hold_and_use(void *arg)
+{
+	struct user *u = arg;
+	struct segcache_hold h = { 0 };
+	unsigned mine = u->seed % SEGMENTS;
+
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct segment *segment = segcache_resume(&h);
+		struct segcache_request rq = request(mine), other = request((mine + i) % SEGMENTS);
+
+		if (!segment && segcache_get(u->p->cache, &rq, &segment) == 0)
+			segcache_hold(u->p->cache, &h, segment);
+		if (!segment || segment->first_id != mine * EACH || segcache_count(u->p->cache) > LIMIT)
+			atomic_store(u->over, true);
+		segcache_rest(u->p->cache, &h);
+		if (segcache_get(u->p->cache, &other, &segment) != 0)
+			break;
+		segcache_put(u->p->cache, segment);
+		if (i % 29 == 0)
+			segcache_forget(u->p->cache, 1, mine * EACH);
+	}
+	segcache_let_go(u->p->cache, &h);
+	return NULL;
+}
+
+static void many_holders(void **state)
+{
+	pthread_t threads[THREADS];
+	struct user users[THREADS];
+	atomic_bool over = false;
+	struct place p;
+
+	(void)state;
+	make(&p);
+	for (unsigned i = 0; i < THREADS; i++) {
+		users[i] = (struct user){ &p, i, &over };
+		assert_int_equal(pthread_create(&threads[i], NULL, hold_and_use, &users[i]), 0);
+	}
+	for (unsigned i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	assert_false(over);
+	assert_int_equal(segcache_count(p.cache), LIMIT);
+	end(&p);
+}
+
 /* ---- What is mapped ---- */
 
 enum {
@@ -321,6 +518,12 @@ int main(void)
 		cmocka_unit_test(segments_in_use_stay),
 		cmocka_unit_test(segments_left_behind_are_unloaded),
 		cmocka_unit_test(all_in_use),
+		cmocka_unit_test(held_and_used_again),
+		cmocka_unit_test(more_than_can_be_held),
+		cmocka_unit_test(all_held_and_in_use),
+		cmocka_unit_test(held_while_someone_waits),
+		cmocka_unit_test(forgotten_while_held),
+		cmocka_unit_test(many_holders),
 	};
 
 	return TEST_RUN(tests);

@@ -69,13 +69,6 @@ int meta_writer_resume(struct meta_writer *w, uint64_t segment_id, uint64_t bloc
 	}
 	if (c.at.frame_offset != keep_frame_offset || c.at.entry_count != 0)
 		return -EBADMSG;
-	/* Ids that are lost with no bytes left of them: not behind the place, but at it. */
-	for (struct meta_cursor next = c; next.pos != next.end; c = next) {
-		if (meta_cursor_next(&next, &entry) != 0)
-			return -EBADMSG;
-		if (!entry.gap || entry.gap_bytes > 0)
-			break;
-	}
 	w->segment_id = segment_id;
 	w->block_no = block_no;
 	w->block = block;

@@ -285,8 +285,7 @@ static int settle(struct recovery *rec)
 		rec->unsynced = true;
 	}
 	bool healthy = writable && st->health == WAL_HEALTHY;
-	/* Of ids whose file is missing only the sidecar will tell. */
-	if (healthy && end == rec->durable && end == rec->size && !rec->old_bad && rec->lost_end == 0)
+	if (healthy && end == rec->durable && end == rec->size && !rec->old_bad)
 		return 0;
 	st->touched = healthy;
 	if (healthy && recovery_replace_meta(rec) == 0)

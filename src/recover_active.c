@@ -355,8 +355,8 @@ int recover_active(struct recovery *rec, uint64_t id)
 		result = scan_init(&rec->scan, rec->sys, rec->fd, id, rec->size, (size_t)rec->env->opts.read_buffer);
 	if (result == 0)
 		result = recovery_begin_rebuild(rec);
-	/* The ids of a file that is missing are not given out again. */
-	if (result == 0 && rec->lost_end > 0)
+	/* The ids of a file that is missing are not given out again. Where the stream goes on nevertheless, that they are skipped is to be told by more than a sidecar: see stream_recover(). */
+	if (result == 0 && rec->lost_end > 0 && (recovery_is_read_only(rec) || rec->st->health != WAL_HEALTHY))
 		result = rebuild_gap(&rec->r, 0, rec->lost_end);
 	/* After an fdatasync that failed the kernel shows in memory what never reached the disk. */
 	if (result == 0 && rec->fd >= 0 && !recovery_is_read_only(rec) && rec->durable < rec->size && rec->sys->forget)

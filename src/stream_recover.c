@@ -318,6 +318,19 @@ static int choose_active(struct recovery *rec)
 	return result < 0 ? result : 0;
 }
 
+/* The active segment's file is missing, and that is no reason to stop: the stream goes on behind the ids that were in it. */
+static int skip_lost(struct recovery *rec)
+{
+	struct wal_stream *st = rec->st;
+	int result = wal_stream_skip(st, rec->lost_end);
+
+	if (result == -ENOSPC || result == -EDQUOT) {
+		recovery_read_only(st, "no room to leave out the ids of its missing segment");
+		return 0;
+	}
+	return result == 0 ? 0 : error_set(rec->err, result, st->name, "stream '%s': cannot leave out the ids of its missing segment: %s", st->name, wal_strerror(result));
+}
+
 int stream_recover(struct wal_stream *st, struct wal_error *err)
 {
 	struct recovery rec = { .st = st, .env = &st->engine->env, .sys = st->engine->env.sys, .err = err, .fd = -1, .meta_fd = -1 };
@@ -345,6 +358,8 @@ int stream_recover(struct wal_stream *st, struct wal_error *err)
 		id_array_trim(&st->segments);
 		st->pub_mtime = st->meta.at.last_time ? st->meta.at.last_time : rec.mtime;
 		stream_publish(st);
+		if (rec.lost_end > st->next_id && !rec.env->opts.ro && st->health == WAL_HEALTHY)
+			result = skip_lost(&rec);
 	}
 	id_array_release(&rec.files);
 	id_array_release(&rec.metas);

@@ -688,6 +688,42 @@ static void active_segment_missing(void **state)
 	place_remove(&p);
 }
 
+/* The same where that is no reason to stop: the ids that were there are not given out again, at any later opening either. */
+static void active_segment_missing_and_no_reason_to_stop(void **state)
+{
+	struct wal_buf buf = { 0 };
+	struct place p;
+	uint64_t next, id;
+
+	(void)state;
+	make_segments(&p);
+	place_close(&p);
+	remove_file(wal_of(&p, 30, (char[PATH_MAX]){ 0 }));
+	p.opts.on_corruption = WAL_ON_CORRUPTION_TRUNCATE;
+	for (unsigned i = 0; i < 3; i++) {
+		place_open(&p);
+		assert_int_equal(stat_of(&p).health, WAL_HEALTHY);
+		wal_stream_bounds(p.st, NULL, &next, NULL);
+		assert_int_equal(next, MANY);
+		place_close(&p);
+	}
+	place_open(&p);
+	assert_int_equal(wal_stream_append(p.st, "x", 1, 0, &id), 0);
+	assert_int_equal(id, MANY);
+	place_reopen(&p);
+	assert_true(wal_stream_get(p.st, MANY - 1, &buf) != 0);
+	assert_int_equal(wal_stream_get(p.st, MANY, &buf), 0);
+	place_crash(&p);
+	remove_file(meta_of(&p, 30, (char[PATH_MAX]){ 0 }));
+	remove_file(meta_of(&p, MANY, (char[PATH_MAX]){ 0 }));
+	place_open(&p);
+	assert_int_equal(wal_stream_get(p.st, MANY, &buf), 0);
+	wal_stream_bounds(p.st, NULL, &next, NULL);
+	assert_int_equal(next, MANY + 1);
+	wal_buf_release(&buf);
+	place_remove(&p);
+}
+
 /* Reads every id of 0 … next - 1; those from `bad` to `bad_end` - 1 must be damaged and all others intact, also for an iterator. */
 static void expect_gap(struct place *p, uint64_t next, uint64_t bad, uint64_t bad_end)
 {
@@ -1871,6 +1907,7 @@ int main(void)
 		cmocka_unit_test(rotation_to_be_finished),
 		cmocka_unit_test(no_segment_left),
 		cmocka_unit_test(active_segment_missing),
+		cmocka_unit_test(active_segment_missing_and_no_reason_to_stop),
 		cmocka_unit_test(segment_missing_in_the_middle),
 		cmocka_unit_test(damage_in_the_active_segment),
 		cmocka_unit_test(damage_under_an_intact_sidecar),

@@ -2,6 +2,7 @@
 #include "loop.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 
@@ -51,11 +52,12 @@ static void *run(void *arg)
 {
 	struct loop_thread *self = arg;
 	struct loop *loop = self->loop;
-	struct fuse_buf request = { .mem = NULL };
+	struct fuse_buf request = { .mem = self->buffer };
 
 	while (self->has_turn || wait_for_turn(self)) {
 		int received = fuse_session_exited(loop->session) ? 0 : fuse_session_receive_buf(loop->session, &request);
 
+		self->buffer = request.mem; /* libfuse has made that of the first thread by now */
 		if (received == -EINTR)
 			continue;
 		if (received <= 0) {
@@ -88,6 +90,20 @@ int loop_run(struct loop *loop, struct fuse_session *session)
 	return fuse_session_loop(session);
 }
 
+/* The second thread gets its buffer before it is the loop: libfuse would make it then, and where there is no memory for it that would be the end of the mount. */
+static bool start(struct loop_thread *thread, const struct loop_thread *first)
+{
+	size_t size = malloc_usable_size(first->buffer);
+
+	thread->buffer = size ? malloc(size) : NULL; /* 0: what is spliced needs none */
+	if (size && !thread->buffer)
+		return false;
+	if (!pthread_create(&thread->thread, NULL, run, thread))
+		return true;
+	free(thread->buffer);
+	return false;
+}
+
 bool loop_hand_over(struct loop *loop)
 {
 	struct loop_thread *self = loop->turn, *other = self == &loop->threads[0] ? &loop->threads[1] : &loop->threads[0];
@@ -102,7 +118,7 @@ bool loop_hand_over(struct loop *loop)
 		/* Not by the one that is woken: until it runs, the other may have come back and wait. */
 		loop->waits = false;
 		can = wake = true;
-	} else if (!loop->has_other && !pthread_create(&other->thread, NULL, run, other)) {
+	} else if (!loop->has_other && start(other, self)) {
 		loop->has_other = true;
 		can = true;
 	}

@@ -18,6 +18,7 @@ struct loop;
 struct loop_thread {
 	struct loop *loop;
 	pthread_t thread;
+	void *buffer; /* what requests are received into; its own once it runs */
 	bool has_turn; /* changed by itself, or under loop->lock while it waits */
 };
 

@@ -31,7 +31,7 @@ void wanted_begin(struct wanted *wanted, struct wanting *wanting, uint64_t names
 
 void wanted_chunk(struct wanted *wanted, struct wanting *wanting)
 {
-	if (!wanting->full && wanting->chunk_names && wanted->lookups - wanting->lookups_seen >= wanting->chunk_names / 2) {
+	if (!wanting->full && wanting->chunk_names && wanted->lookups - wanting->lookups_seen >= (wanting->chunk_names + 1) / 2) {
 		wanting->full = true;
 		wanted->trust = WANTED_LISTINGS;
 	}

@@ -143,6 +143,21 @@ static void listing_that_is_broken_off_tells_nothing(void **state)
 	assert_int_equal(list(&wanted, &archiver), MANY);
 }
 
+/* The last of the names may come alone, and what follows is asked for all the same. */
+static void chunk_of_one_name_that_nobody_asks_for(void **state)
+{
+	struct wanted wanted = { 0 };
+	struct wanting wanting = { 0 };
+
+	(void)state;
+	wanted_begin(&wanted, &wanting, MANY);
+	wanted_chunk(&wanted, &wanting);
+	wanted_listed(&wanted, &wanting, 1);
+	wanted_chunk(&wanted, &wanting);
+	assert_false(wanting.full);
+	assert_int_equal(list(&wanted, &names_only), 0);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -153,6 +168,7 @@ int main(void)
 		cmocka_unit_test(listings_of_names_between_do_not_forget),
 		cmocka_unit_test(nobody_wants_them_any_more),
 		cmocka_unit_test(listing_that_is_broken_off_tells_nothing),
+		cmocka_unit_test(chunk_of_one_name_that_nobody_asks_for),
 	};
 
 	return TEST_RUN(tests);

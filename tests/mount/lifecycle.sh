@@ -316,7 +316,6 @@ without_standard_descriptors() {
 	background_ends
 }
 
-# What is inherited and would be in the way: a limit of file sizes, a blocked signal, a descriptor.
 fsyncs_are() {
 	grep -qx 'walfs_mount_requests_total{operation="fsync"} '"$1" "$mnt/.stats"
 }
@@ -347,6 +346,7 @@ stops_during_a_slow_sync() {
 	unmount
 }
 
+# What is inherited and would be in the way: a limit of file sizes, a blocked signal, a descriptor.
 odd_parents() {
 	local program=$WALFS
 

@@ -193,6 +193,15 @@ void stream_take_syncing(struct wal_stream *st)
 	while (st->syncing)
 		pthread_cond_wait(&st->turn, &st->lock);
 	st->syncing = true;
+	/*
+	 * This does the sync that is due, and who was to lead that may wait for longer: to be written. Counted on still, it would not be told of the next one until all that are expected are there, nor have a time
+	 * at which it wakes by itself.
+	 */
+	if (st->leader) {
+		st->leader = NULL;
+		st->sync_assigned = false;
+	}
+	st->gathering.until_ns = 0;
 }
 
 void stream_give_syncing(struct wal_stream *st)

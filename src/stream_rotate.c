@@ -43,6 +43,8 @@ struct rotation {
 	int fd; /* the new segment's */
 	bool cut;   /* the old one has been, or may have been */
 	bool stuck; /* the new one could not be taken back */
+	bool synced; /* the old one has been, */
+	bool sync_failed; /* or could not be; neither: it was not tried */
 	uint64_t allocated;
 	struct stream_skip *skip; /* NULL: none are skipped */
 	bool head_changed;
@@ -346,12 +348,11 @@ static int build_next(struct rotation *r)
 }
 
 /* No lock held, both tokens are. */
-static int rotate(struct rotation *r, bool *ret_sync_failed)
+static int rotate(struct rotation *r)
 {
 	struct wal_stream *st = r->st;
 	int result = stream_pin_active(st, &r->old);
 
-	*ret_sync_failed = false;
 	if (result < 0)
 		return result;
 	uint64_t begin_ns = stats_clock();
@@ -359,7 +360,8 @@ static int rotate(struct rotation *r, bool *ret_sync_failed)
 	pthread_mutex_lock(&st->lock);
 	stream_count_sync(st, begin_ns, r->from, result);
 	pthread_mutex_unlock(&st->lock);
-	*ret_sync_failed = result < 0;
+	r->synced = result == 0;
+	r->sync_failed = result < 0;
 	if (result == 0) {
 		/* Only a cache: what is wrong with it shows, and is mended, when it is next opened. */
 		seal_meta(st, r->old, r->end);
@@ -374,7 +376,6 @@ static int rotate(struct rotation *r, bool *ret_sync_failed)
 static int rotate_to(struct wal_stream *st, uint64_t id, struct stream_skip *skip)
 {
 	struct rotation r = { .st = st, .sys = st->engine->env.sys, .dir_fd = -1, .fd = -1, .id = id, .skip = skip };
-	bool sync_failed;
 
 	stream_take_syncing(st);
 	if (st->health != WAL_HEALTHY) {
@@ -388,11 +389,11 @@ static int rotate_to(struct wal_stream *st, uint64_t id, struct stream_skip *ski
 	st->touched = true;
 	pthread_mutex_unlock(&st->lock);
 
-	int result = rotate(&r, &sync_failed);
+	int result = rotate(&r);
 
 	pthread_mutex_lock(&st->lock);
 	stats_add(&stream_stats(st)->rotations, result == 0);
-	if (!sync_failed) {
+	if (r.synced) {
 		st->durable_id = result == 0 ? r.id : r.from;
 		if (result < 0) {
 			st->active.durable_end = r.end;
@@ -400,13 +401,13 @@ static int rotate_to(struct wal_stream *st, uint64_t id, struct stream_skip *ski
 		}
 	}
 	/* Before the token goes, so that nobody syncs what this found unsyncable. */
-	if (sync_failed)
+	if (r.sync_failed)
 		stream_mark_stopped(st, result, "syncing the segment to be sealed");
 	else if (r.stuck)
 		stream_mark_stopped(st, result, "taking back a rotation that failed");
 	stream_give_syncing(st);
 	stream_advance(st);
-	return sync_failed ? -EIO : result;
+	return r.sync_failed ? -EIO : result;
 }
 
 int stream_rotate(struct wal_stream *st)

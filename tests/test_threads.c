@@ -491,9 +491,11 @@ static void more_streams_than_segments_may_be_open(void **state)
 	tmpdir_make(&dir, "threads");
 	shared->store = store_open_or_fail(dir.path, &opts);
 	start_all(rovers, APPENDERS, shared, run_rover);
-	while (atomic_load(&shared->done_appenders) < APPENDERS) {
-		assert_true(store_open_segments(shared->store) <= SEGMENTS_MAX);
-		assert_true(segment_fd_count() <= SEGMENTS_MAX + APPENDERS);
+	/* A look at all descriptors takes its time, and may count a file that is closed and opened again twice: but not every time. */
+	for (unsigned above = 0; atomic_load(&shared->done_appenders) < APPENDERS;) {
+		THREAD_CHECK(store_open_segments(shared->store) <= SEGMENTS_MAX);
+		above = segment_fd_count() <= SEGMENTS_MAX + APPENDERS ? 0 : above + 1;
+		THREAD_CHECK(above < 5);
 	}
 	join_all(rovers, APPENDERS);
 	assert_true(segment_fd_count() <= SEGMENTS_MAX);

@@ -45,7 +45,8 @@ struct model_stream {
 
 struct model {
 	struct sys sys; /* with a clock of our own */
-	int64_t clock_ns;
+	pthread_mutex_t clock_lock;
+	int64_t clock_ns; /* protected by clock_lock, as what follows */
 	struct random clock_random;
 	struct random random;
 	struct wal_options opts;
@@ -71,10 +72,11 @@ static void print_complaint(void *arg, enum wal_log_level level, const char *mes
 		fprintf(stderr, "the library says: %s\n", message);
 }
 
-/* Steps of all lengths, now and then back: how large the records in the sidecars are depends on it. */
+/* Steps of all lengths, now and then back: how large the records in the sidecars are depends on it. Streams that are synced together ask at the same time. */
 static int64_t model_now(struct sys *sys)
 {
 	struct model *m = container_of(sys, struct model, sys);
+	LOCKED_SCOPE(&m->clock_lock);
 	int64_t step = (int64_t)random_size(&m->clock_random, (size_t)1 << 36);
 
 	m->clock_ns += random_below(&m->clock_random, 20) == 0 ? -step : step;
@@ -662,6 +664,7 @@ static void run(const struct wal_options *opts, uint64_t seed)
 	m->clock_ns = sys_real()->now(sys_real()) - 1000 * 86400 * (int64_t)1000000000;
 	m->sys = *sys_real();
 	m->sys.now = model_now;
+	pthread_mutex_init(&m->clock_lock, NULL);
 	m->opts = *opts;
 	tmpdir_make(&m->dir, "model");
 	m->streams[0].exists = true;
@@ -675,6 +678,7 @@ static void run(const struct wal_options *opts, uint64_t seed)
 	for (size_t i = 0; i < STREAMS; i++)
 		forget_entries(&m->streams[i]);
 	tmpdir_remove(&m->dir);
+	pthread_mutex_destroy(&m->clock_lock);
 	free(m);
 }
 

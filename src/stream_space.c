@@ -95,7 +95,7 @@ void stream_write_zeros(struct wal_stream *st, struct segment *segment, uint64_t
 {
 	uint64_t step = ZEROS_MAX;
 
-	if (end <= st->zeroed || st->no_fallocate)
+	if (end <= st->zeroed)
 		return;
 	/* As with what is allocated, a small stream stays small. */
 	while (step > end)
@@ -106,7 +106,7 @@ void stream_write_zeros(struct wal_stream *st, struct segment *segment, uint64_t
 	uint64_t target = (end + step) / ZEROS_PIECE * ZEROS_PIECE;
 	if (target > st->allocated)
 		target = st->allocated;
-	if (target <= end)
+	if (target <= end || st->no_fallocate)
 		return;
 	/* What could not be written is left as it is. */
 	put_zeros(st->engine->env.sys, segment->fd, end, target - end);

@@ -265,11 +265,11 @@ int sys_pwritev_full(struct sys *sys, int fd, struct iovec *iov, int count, uint
 
 int sys_pwrite_rest(struct sys *sys, int fd, const void *data, size_t size, uint64_t offset, ssize_t done)
 {
+	if (done <= 0)
+		return done < 0 ? (int)done : -EIO;
 	struct iovec iov = { .iov_base = (uint8_t *)data + done, .iov_len = size - (size_t)done };
 
-	if (done < 0)
-		return (int)done;
-	return done == 0 ? -EIO : sys_pwritev_full(sys, fd, &iov, 1, offset + (uint64_t)done);
+	return sys_pwritev_full(sys, fd, &iov, 1, offset + (uint64_t)done);
 }
 
 /* The entries of one getdents buffer. */

@@ -2,9 +2,12 @@
 /* How sidecars are read while their segments are open: what is mapped, what is read how often, and what happens if the disk or someone else spoils them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -13,12 +16,14 @@
 #include "store.h"
 #include "stores.h"
 #include "test.h"
+#include "threads.h"
 #include "tmpdir.h"
 
 enum {
 	EACH = 1500, /* entries of the sealed segment, and of the active one: several blocks each */
 	FDS_MAX = 1024,
 	BAD_NOWHERE = -1,
+	WAIT_SECONDS = 60,
 };
 
 /* A disk with a bad place in the sidecars, as a real one has it: what is before it can be read. */
@@ -29,9 +34,14 @@ struct bad_disk {
 	atomic_uint maps;
 	atomic_uint reads; /* of sidecars */
 	atomic_uint made;  /* sidecars that got their name */
-	/* What someone else does meanwhile: once, when a file is closed, or when a sidecar is read. NULL: nothing */
+	atomic_uint opens; /* of segments that are read only */
+	/* What someone else does meanwhile: once, when a file is closed, when a new segment is the active one and its file is closed, or when a sidecar is read. NULL: nothing */
 	void (*at_close)(struct bad_disk *d);
+	void (*at_switch)(struct bad_disk *d);
+	atomic_int new_fd;
 	void (*at_read)(struct bad_disk *d);
+	/* Who opens a sidecar to read it says so, and waits: 0: not, 1: to come, 2: is there, 3: may go on */
+	atomic_int stage;
 };
 
 static void do_once(struct bad_disk *d, void (**what)(struct bad_disk *d))
@@ -41,6 +51,16 @@ static void do_once(struct bad_disk *d, void (**what)(struct bad_disk *d))
 	*what = NULL;
 	if (now)
 		now(d);
+}
+
+static void await_stage(struct bad_disk *d, int stage)
+{
+	time_t until = time(NULL) + WAIT_SECONDS;
+
+	while (d->stage < stage) {
+		THREAD_CHECK(time(NULL) < until);
+		sched_yield();
+	}
 }
 
 static bool is_sidecar(const char *name)
@@ -57,6 +77,13 @@ static int note_open(struct sys *sys, int dirfd, const char *name, int flags, mo
 
 	if (fd >= 0)
 		d->is_sidecar[fd] = is_sidecar(name);
+	if (fd >= 0 && flags & O_EXCL && strstr(name, ".wal"))
+		d->new_fd = fd;
+	d->opens += strstr(name, ".wal") && (flags & O_ACCMODE) == O_RDONLY;
+	if (is_sidecar(name) && (flags & O_ACCMODE) == O_RDONLY && d->stage == 1) {
+		d->stage = 2;
+		await_stage(d, 3);
+	}
 	return fd;
 }
 
@@ -93,6 +120,8 @@ static int close_and_go_on(struct sys *sys, int fd)
 	int result = sys_real()->close(sys_real(), fd);
 
 	do_once(d, &d->at_close);
+	if (fd == d->new_fd)
+		do_once(d, &d->at_switch);
 	return result;
 }
 
@@ -111,6 +140,7 @@ struct place {
 	struct bad_disk disk;
 	struct wal_store *store;
 	struct wal_stream *st;
+	pthread_t early;
 };
 
 static void open_place(struct place *p, enum wal_read read)
@@ -134,7 +164,7 @@ static void make(struct place *p, enum wal_read read)
 	tmpdir_path(&p->dir, "store", p->path);
 	segment_path(p->path, "s", 0, ".meta", p->sealed);
 	segment_path(p->path, "s", EACH, ".meta", p->active);
-	p->disk = (struct bad_disk){ .sys = *sys_real(), .bad_block = BAD_NOWHERE };
+	p->disk = (struct bad_disk){ .sys = *sys_real(), .bad_block = BAD_NOWHERE, .new_fd = -1 };
 	p->disk.sys.openat = note_open;
 	p->disk.sys.pread = read_or_fail;
 	p->disk.sys.mmap = note_map;
@@ -411,6 +441,43 @@ static void two_find_it_bad(void **state)
 	end(&p);
 }
 
+static void *read_early(void *arg)
+{
+	struct place *p = arg;
+	struct wal_entry_info info;
+
+	THREAD_CHECK(wal_stream_lookup(p->st, 2 * EACH - 1, &info) == 0);
+	return NULL;
+}
+
+static void start_early_reader(struct bad_disk *d)
+{
+	struct place *p = container_of(d, struct place, disk);
+
+	d->stage = 1;
+	assert_int_equal(pthread_create(&p->early, NULL, read_early, p), 0);
+	await_stage(d, 2);
+}
+
+/* A segment has just been sealed, and someone opens it already, which may take long if its sidecar has to be made: the end of the rotation does not have others open it too. */
+static void opened_before_the_rotation_is_over(void **state)
+{
+	struct place p;
+
+	(void)state;
+	make(&p, WAL_READ_IO);
+	p.disk.opens = 0;
+	p.disk.at_switch = start_early_reader;
+	assert_int_equal(wal_stream_rotate(p.st), 0);
+	p.disk.stage = 3;
+	assert_null(p.disk.at_switch);
+	assert_int_equal(pthread_join(p.early, NULL), 0);
+	expect_entry(&p, EACH);
+	assert_int_equal(p.disk.opens, 1);
+	stream_expect(p.st, 0, 2 * EACH);
+	end(&p);
+}
+
 /* The active segment's costs the entries that it tells of until it is opened again; what is in memory goes on, and so do appends. */
 static void active_one_cut_or_bad_while_open(void **state)
 {
@@ -449,6 +516,7 @@ int main(void)
 		cmocka_unit_test(sealed_ones_cut_or_bad_while_open),
 		cmocka_unit_test(opened_again_before_it_is_made_anew),
 		cmocka_unit_test(two_find_it_bad),
+		cmocka_unit_test(opened_before_the_rotation_is_over),
 		cmocka_unit_test(active_one_cut_or_bad_while_open),
 	};
 

@@ -126,9 +126,11 @@ static bool copy_entry(struct wal_iter *it, struct room *room, uint64_t id, cons
 {
 	if (size > room->left)
 		return false;
-	memcpy(room->at, data, size);
-	room->at += size;
-	room->left -= size;
+	if (size > 0) {
+		memcpy(room->at, data, size);
+		room->at += size;
+		room->left -= size;
+	}
 	room->count++;
 	handed_out(it, id, size);
 	return true;
@@ -415,7 +417,6 @@ static int fill(struct wal_iter *it, uint64_t end_id, struct room *room, struct 
 	struct filling f = { .it = it, .room = room };
 	uint64_t gap_end = 0;
 	int result = stream_view_open(it->stream, it->next_id, &f.view);
-
 
 	if (result == WAL_NOT_FOUND)
 		return WAL_END;

@@ -402,7 +402,7 @@ static int cursor_head(struct meta_cursor *c, struct meta_entry *ret)
 	size = 0;
 	if ((kind != FRAME_RAW || count > 1) && (!take(c, &size) || size > UINT32_MAX))
 		return -EBADMSG;
-	if (delta > (uint64_t)(LAST_TIME_MAX - at->last_time) || at->id > UINT64_MAX - count)
+	if (at->last_time > LAST_TIME_MAX || delta > (uint64_t)(LAST_TIME_MAX - at->last_time) || at->id > UINT64_MAX - count)
 		return -EBADMSG;
 	at->last_time += (int64_t)delta;
 	at->type = (uint8_t)kind;

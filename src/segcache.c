@@ -342,6 +342,17 @@ void segcache_forget(struct segcache *cache, uint64_t stream_key, uint64_t first
 	segment_close(cache->env, unused);
 }
 
+void segcache_forget_this(struct segcache *cache, struct segment *segment)
+{
+	LOCKED_SCOPE(&cache->lock);
+	if (!segment->cached)
+		return;
+	take_out(cache, segment);
+	if (segment->hold)
+		demand(segment);
+	pthread_cond_broadcast(&cache->change);
+}
+
 uint64_t segcache_opens(struct segcache *cache)
 {
 	LOCKED_SCOPE(&cache->lock);

@@ -91,6 +91,9 @@ void segcache_let_go(struct segcache *cache, struct segcache_hold *hold);
  */
 void segcache_forget(struct segcache *cache, uint64_t stream_key, uint64_t first_id);
 
+/* The same of this one, which the caller has pinned: not of one that has taken its place since, or is about to. */
+void segcache_forget_this(struct segcache *cache, struct segment *segment);
+
 /* How many are open now, and how many have been opened so far. */
 size_t segcache_count(struct segcache *cache);
 uint64_t segcache_opens(struct segcache *cache);

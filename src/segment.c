@@ -359,8 +359,10 @@ static int open_meta(struct opening *o, bool distrust)
 		return fd;
 	int result = fd < 0 || distrust ? 0 : use_meta(o, &fd);
 
-	if (result == 0)
+	if (result == 0) {
+		o->segment->made_anew = true;
 		result = remake_meta(o, fd);
+	}
 	sys_close(env->sys, &fd);
 	return result < 0 ? result : 0;
 }

@@ -50,6 +50,7 @@ struct segment {
 	uint64_t size;	     /* sealed: of the file */
 	const uint8_t *data; /* sealed and WAL_READ_MMAP: the file, else NULL */
 	uint64_t blocks;     /* sealed: of the sidecar */
+	bool made_anew;	     /* sealed: the sidecar was, when this was opened */
 	int meta_fd;	     /* the sidecar; -1 if it is not needed: sealed and mapped, or `last` is all of it */
 	bool meta_borrowed;  /* it is someone else's to close */
 	uint8_t *last;	     /* sealed and not mapped: the last block, checked. Most searches begin there, and most sidecars have no other; else NULL */

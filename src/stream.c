@@ -251,7 +251,7 @@ int stream_pin_active(struct wal_stream *st, struct segment **ret_segment)
 			return 0;
 		}
 		/* A reader opened it between two states of the stream. */
-		segcache_forget(cache, st->key, rq.first_id);
+		segcache_forget_this(cache, segment);
 		segcache_put(cache, segment);
 	}
 }

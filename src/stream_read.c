@@ -77,7 +77,7 @@ int stream_view_open(struct wal_stream *st, uint64_t id, struct stream_view *vie
 			return 0;
 		}
 		/* It was sealed between the two, or opened as active by someone who came too late. */
-		segcache_forget(engine->segcache, st->key, rq.first_id);
+		segcache_forget_this(engine->segcache, view->segment);
 		segcache_put(engine->segcache, view->segment);
 	}
 }
@@ -108,9 +108,13 @@ int stream_view_mend(struct stream_view *view, uint64_t id)
 		  view->first_id, id, view->segment->active ? "; 'walctl repair' makes it anew" : ", it is made anew");
 	if (view->segment->active)
 		return -EBADMSG;
-	segcache_forget(cache, st->key, view->first_id);
-	stream_view_release(view);
-	int result = segcache_get(cache, &rq, &view->segment);
+	int result;
+	do {
+		segcache_forget_this(cache, view->segment);
+		stream_view_release(view);
+		result = segcache_get(cache, &rq, &view->segment);
+		/* Someone else may have been quicker, and have opened it as it is: only one who had to make it anew has looked at all of it. */
+	} while (result == 0 && !view->segment->made_anew);
 	if (result == -ENOENT)
 		result = stream_has_segment(st, view->first_id) ? stream_missing(st, view->first_id) : WAL_PRUNED;
 	if (result == 0)

@@ -367,8 +367,9 @@ static int rotate(struct rotation *r)
 		seal_meta(st, r->old, r->end);
 		result = build_next(r);
 	}
+	/* Not one that readers have opened as sealed since: they may be making its sidecar, which two must not do at once. */
 	if (result == 0)
-		segcache_forget(st->engine->segcache, st->key, r->old_id);
+		segcache_forget_this(st->engine->segcache, r->old);
 	segcache_put(st->engine->segcache, r->old);
 	return result;
 }

@@ -125,6 +125,26 @@ static void entry_that_does_not_fit(void **state)
 	place_remove(&p);
 }
 
+/* Entries without bytes need no room at all. */
+static void nowhere_to_copy_to(void **state)
+{
+	struct wal_entry e;
+	struct place p;
+	size_t count;
+
+	(void)state;
+	place_make(&p, &(struct wal_options){ .sync = WAL_SYNC_ASYNC });
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(wal_stream_append(p.st, "x", i / 2, 0, NULL), 0);
+	assert_int_equal(wal_iter_copy(p.it, UINT64_MAX, NULL, 0, &e, &count), 0);
+	assert_int_equal(count, 2);
+	assert_int_equal(wal_iter_copy(p.it, UINT64_MAX, NULL, 0, &e, &count), 0);
+	assert_int_equal(count, 0);
+	assert_int_equal(wal_iter_next(p.it, &e), 0);
+	assert_int_equal(e.id, 2);
+	place_remove(&p);
+}
+
 /* A large one is no more than that: it is not taken into memory for being looked at by a copy that ends before it. */
 static void entry_larger_than_the_room(void **state)
 {
@@ -311,6 +331,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entry_that_does_not_fit),
+		cmocka_unit_test(nowhere_to_copy_to),
 		cmocka_unit_test(entry_larger_than_the_room),
 		cmocka_unit_test(ends_where_it_is_told),
 		cmocka_unit_test(end_that_grows),

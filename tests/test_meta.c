@@ -352,6 +352,25 @@ static void singles_in_runs(void **state)
 	sidecar_release(&s);
 }
 
+/* What claims a time that no clock shows does not hold, also if what comes before is just below that. */
+static void times_beyond_any_clock(void **state)
+{
+	const int64_t last = INT64_MAX - ((int64_t)1 << 34);
+	struct sidecar s = { .w = { .emit = keep_block } };
+	struct meta_view view = { .segment_id = SEGMENT, .last = s.last };
+	struct meta_entry e;
+	struct meta_cursor c;
+
+	(void)state;
+	meta_writer_begin(&s.w, SEGMENT, &(struct meta_pos){ .id = SEGMENT, .last_time = last }, 0, s.last);
+	assert_int_equal(meta_writer_entry(&s.w, 1, last + 1), 0);
+	assert_int_equal(meta_writer_entry(&s.w, 1, INT64_MAX), 0);
+	meta_block_seal(s.last, s.w.used, 0);
+	assert_int_equal(meta_cursor_seek(&c, &view, META_BY_ID, SEGMENT), 0);
+	assert_int_equal(meta_cursor_next(&c, &e), 0);
+	assert_int_equal(meta_cursor_next(&c, &e), -EBADMSG);
+}
+
 static void nothing_in_it(void **state)
 {
 	struct meta_view none = { .segment_id = SEGMENT };
@@ -454,6 +473,7 @@ int main(void)
 		cmocka_unit_test(entries_that_grow),
 		cmocka_unit_test(lengths_in_runs),
 		cmocka_unit_test(singles_in_runs),
+		cmocka_unit_test(times_beyond_any_clock),
 		cmocka_unit_test(nothing_in_it),
 		cmocka_unit_test(last_block_taken_up_again),
 		cmocka_unit_test(damaged_blocks),

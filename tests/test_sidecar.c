@@ -2,9 +2,12 @@
 /* How sidecars are read while their segments are open: what is mapped, what is read how often, and what happens if the disk or someone else spoils them. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -13,12 +16,14 @@
 #include "store.h"
 #include "stores.h"
 #include "test.h"
+#include "threads.h"
 #include "tmpdir.h"
 
 enum {
 	EACH = 1500, /* entries of the sealed segment, and of the active one: several blocks each */
 	FDS_MAX = 1024,
 	BAD_NOWHERE = -1,
+	WAIT_SECONDS = 60,
 };
 
 /* A disk with a bad place in the sidecars, as a real one has it: what is before it can be read. */
@@ -28,16 +33,57 @@ struct bad_disk {
 	atomic_long bad_block;
 	atomic_uint maps;
 	atomic_uint reads; /* of sidecars */
+	atomic_uint made;  /* sidecars that got their name */
+	atomic_uint opens; /* of segments that are read only */
+	/* What someone else does meanwhile: once, when a file is closed, when a new segment is the active one and its file is closed, or when a sidecar is read. NULL: nothing */
+	void (*at_close)(struct bad_disk *d);
+	void (*at_switch)(struct bad_disk *d);
+	atomic_int new_fd;
+	void (*at_read)(struct bad_disk *d);
+	/* Who opens a sidecar to read it says so, and waits: 0: not, 1: to come, 2: is there, 3: may go on */
+	atomic_int stage;
 };
+
+static void do_once(struct bad_disk *d, void (**what)(struct bad_disk *d))
+{
+	void (*now)(struct bad_disk *d) = *what;
+
+	*what = NULL;
+	if (now)
+		now(d);
+}
+
+static void await_stage(struct bad_disk *d, int stage)
+{
+	time_t until = time(NULL) + WAIT_SECONDS;
+
+	while (d->stage < stage) {
+		THREAD_CHECK(time(NULL) < until);
+		sched_yield();
+	}
+}
+
+static bool is_sidecar(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length > 5 && strcmp(name + length - 5, ".meta") == 0;
+}
 
 static int note_open(struct sys *sys, int dirfd, const char *name, int flags, mode_t mode)
 {
 	struct bad_disk *d = container_of(sys, struct bad_disk, sys);
 	int fd = sys_real()->openat(sys_real(), dirfd, name, flags, mode);
-	size_t length = strlen(name);
 
 	if (fd >= 0)
-		d->is_sidecar[fd] = length > 5 && strcmp(name + length - 5, ".meta") == 0;
+		d->is_sidecar[fd] = is_sidecar(name);
+	if (fd >= 0 && flags & O_EXCL && strstr(name, ".wal"))
+		d->new_fd = fd;
+	d->opens += strstr(name, ".wal") && (flags & O_ACCMODE) == O_RDONLY;
+	if (is_sidecar(name) && (flags & O_ACCMODE) == O_RDONLY && d->stage == 1) {
+		d->stage = 2;
+		await_stage(d, 3);
+	}
 	return fd;
 }
 
@@ -47,6 +93,8 @@ static ssize_t read_or_fail(struct sys *sys, int fd, void *data, size_t size, ui
 	long bad_block = d->bad_block;
 
 	d->reads += d->is_sidecar[fd];
+	if (d->is_sidecar[fd])
+		do_once(d, &d->at_read);
 	if (d->is_sidecar[fd] && bad_block != BAD_NOWHERE) {
 		uint64_t begin = (uint64_t)bad_block * META_BLOCK_BYTES, end = begin + META_BLOCK_BYTES;
 
@@ -66,6 +114,25 @@ static int note_map(struct sys *sys, int fd, size_t size, void **ret)
 	return sys_real()->mmap(sys_real(), fd, size, ret);
 }
 
+static int close_and_go_on(struct sys *sys, int fd)
+{
+	struct bad_disk *d = container_of(sys, struct bad_disk, sys);
+	int result = sys_real()->close(sys_real(), fd);
+
+	do_once(d, &d->at_close);
+	if (fd == d->new_fd)
+		do_once(d, &d->at_switch);
+	return result;
+}
+
+static int count_made(struct sys *sys, int dirfd, const char *from, const char *to)
+{
+	struct bad_disk *d = container_of(sys, struct bad_disk, sys);
+
+	d->made += is_sidecar(to);
+	return sys_real()->renameat(sys_real(), dirfd, from, to);
+}
+
 struct place {
 	struct tmpdir dir;
 	char path[PATH_MAX];
@@ -73,6 +140,7 @@ struct place {
 	struct bad_disk disk;
 	struct wal_store *store;
 	struct wal_stream *st;
+	pthread_t early;
 };
 
 static void open_place(struct place *p, enum wal_read read)
@@ -96,10 +164,12 @@ static void make(struct place *p, enum wal_read read)
 	tmpdir_path(&p->dir, "store", p->path);
 	segment_path(p->path, "s", 0, ".meta", p->sealed);
 	segment_path(p->path, "s", EACH, ".meta", p->active);
-	p->disk = (struct bad_disk){ .sys = *sys_real(), .bad_block = BAD_NOWHERE };
+	p->disk = (struct bad_disk){ .sys = *sys_real(), .bad_block = BAD_NOWHERE, .new_fd = -1 };
 	p->disk.sys.openat = note_open;
 	p->disk.sys.pread = read_or_fail;
 	p->disk.sys.mmap = note_map;
+	p->disk.sys.close = close_and_go_on;
+	p->disk.sys.renameat = count_made;
 	open_place(p, read);
 	stream_fill(p->st, 0, EACH);
 	assert_int_equal(wal_stream_rotate(p->st), 0);
@@ -323,6 +393,91 @@ static void sealed_ones_cut_or_bad_while_open(void **state)
 	sealed_one_is_spoilt_while_open(WAL_READ_MMAP, UINT64_MAX);
 }
 
+static void look_at_first(struct bad_disk *d)
+{
+	expect_entry(container_of(d, struct place, disk), 0);
+}
+
+/* Who finds a bad block lets the segment go to have its sidecar made anew; in that moment another, who needs a good block only, opens the segment again as it is. */
+static void opened_again_before_it_is_made_anew(void **state)
+{
+	struct place p;
+
+	(void)state;
+	make(&p, WAL_READ_IO);
+	uint64_t spoilt = id_in_block(p.sealed, 4);
+	spoil_block(p.sealed, 4);
+	expect_entry(&p, 0);
+	p.disk.at_close = look_at_first;
+	expect_entry(&p, spoilt + 1);
+	assert_null(p.disk.at_close);
+	assert_int_equal(p.disk.made, 1);
+	stream_expect(p.st, 0, 2 * EACH);
+	end(&p);
+}
+
+static void look_at_spoilt(struct bad_disk *d)
+{
+	struct place *p = container_of(d, struct place, disk);
+
+	expect_entry(p, id_in_block(p->sealed, 4) + 1);
+}
+
+/* Two who read in one segment find it, and the second when the first has done all there is to do. */
+static void two_find_it_bad(void **state)
+{
+	struct place p;
+
+	(void)state;
+	make(&p, WAL_READ_IO);
+	uint64_t spoilt = id_in_block(p.sealed, 4);
+	expect_entry(&p, 0);
+	spoil_block(p.sealed, 4);
+	p.disk.at_read = look_at_spoilt;
+	expect_entry(&p, spoilt + 1);
+	assert_null(p.disk.at_read);
+	assert_int_equal(p.disk.made, 1);
+	stream_expect(p.st, 0, 2 * EACH);
+	end(&p);
+}
+
+static void *read_early(void *arg)
+{
+	struct place *p = arg;
+	struct wal_entry_info info;
+
+	THREAD_CHECK(wal_stream_lookup(p->st, 2 * EACH - 1, &info) == 0);
+	return NULL;
+}
+
+static void start_early_reader(struct bad_disk *d)
+{
+	struct place *p = container_of(d, struct place, disk);
+
+	d->stage = 1;
+	assert_int_equal(pthread_create(&p->early, NULL, read_early, p), 0);
+	await_stage(d, 2);
+}
+
+/* A segment has just been sealed, and someone opens it already, which may take long if its sidecar has to be made: the end of the rotation does not have others open it too. */
+static void opened_before_the_rotation_is_over(void **state)
+{
+	struct place p;
+
+	(void)state;
+	make(&p, WAL_READ_IO);
+	p.disk.opens = 0;
+	p.disk.at_switch = start_early_reader;
+	assert_int_equal(wal_stream_rotate(p.st), 0);
+	p.disk.stage = 3;
+	assert_null(p.disk.at_switch);
+	assert_int_equal(pthread_join(p.early, NULL), 0);
+	expect_entry(&p, EACH);
+	assert_int_equal(p.disk.opens, 1);
+	stream_expect(p.st, 0, 2 * EACH);
+	end(&p);
+}
+
 /* The active segment's costs the entries that it tells of until it is opened again; what is in memory goes on, and so do appends. */
 static void active_one_cut_or_bad_while_open(void **state)
 {
@@ -359,6 +514,9 @@ int main(void)
 		cmocka_unit_test(ends_that_cannot_be_read),
 		cmocka_unit_test(times_that_cannot_be_read),
 		cmocka_unit_test(sealed_ones_cut_or_bad_while_open),
+		cmocka_unit_test(opened_again_before_it_is_made_anew),
+		cmocka_unit_test(two_find_it_bad),
+		cmocka_unit_test(opened_before_the_rotation_is_over),
 		cmocka_unit_test(active_one_cut_or_bad_while_open),
 	};
 

@@ -3,17 +3,34 @@
 
 #include <stdlib.h>
 
-void ahead_init(struct ahead *ahead)
+void ahead_init(struct ahead *ahead, struct ahead_memory *memory)
 {
-	*ahead = (struct ahead){ 0 };
+	*ahead = (struct ahead){ .memory = memory };
 	pthread_mutex_init(&ahead->lock, NULL);
+}
+
+static void drop(struct ahead *ahead, const struct ahead_bytes *bytes)
+{
+	if (bytes->data)
+		atomic_fetch_sub(&ahead->memory->bytes, bytes->room);
+	free(bytes->data);
+}
+
+/* *ret->data stays NULL if there is no memory for it. */
+static void get_room(struct ahead *ahead, size_t size, struct ahead_bytes *ret)
+{
+	*ret = (struct ahead_bytes){ .room = size };
+	if (atomic_fetch_add(&ahead->memory->bytes, size) + size <= AHEAD_ALL_MAX)
+		ret->data = malloc(size);
+	if (!ret->data)
+		atomic_fetch_sub(&ahead->memory->bytes, size);
 }
 
 void ahead_release(struct ahead *ahead)
 {
-	free(ahead->ready.data);
-	free(ahead->next.data);
-	free(ahead->spare.data);
+	drop(ahead, &ahead->ready);
+	drop(ahead, &ahead->next);
+	drop(ahead, &ahead->spare);
 	pthread_mutex_destroy(&ahead->lock);
 }
 
@@ -35,14 +52,14 @@ bool ahead_take(struct ahead *ahead, uint64_t offset, size_t size, struct ahead_
 	return there;
 }
 
-/* The lock is held. Returns one to be freed. */
-static char *set_aside(struct ahead *ahead, struct ahead_bytes *bytes)
+/* The lock is held. Returns one to be dropped. */
+static struct ahead_bytes set_aside(struct ahead *ahead, struct ahead_bytes *bytes)
 {
-	char *surplus = bytes->data;
+	struct ahead_bytes surplus = *bytes;
 
 	if (!ahead->spare.data) {
-		ahead->spare = *bytes;
-		surplus = NULL;
+		ahead->spare = surplus;
+		surplus = (struct ahead_bytes){ 0 };
 	}
 	*bytes = (struct ahead_bytes){ 0 };
 	return surplus;
@@ -65,8 +82,8 @@ bool ahead_take_room(struct ahead *ahead, uint64_t offset, size_t size, struct a
 	if (!needed)
 		return false;
 	if (bytes.room < size) {
-		free(bytes.data);
-		bytes = (struct ahead_bytes){ .data = malloc(size), .room = size };
+		drop(ahead, &bytes);
+		get_room(ahead, size, &bytes);
 		if (!bytes.data)
 			return false;
 	}
@@ -85,7 +102,7 @@ void ahead_skip(struct ahead_bytes *bytes, size_t size)
 
 void ahead_give(struct ahead *ahead, struct ahead_bytes *bytes)
 {
-	char *surplus[2] = { NULL };
+	struct ahead_bytes surplus[2] = { 0 };
 
 	pthread_mutex_lock(&ahead->lock);
 	if (!bytes->size) {
@@ -102,8 +119,8 @@ void ahead_give(struct ahead *ahead, struct ahead_bytes *bytes)
 		ahead->ready = *bytes;
 	}
 	pthread_mutex_unlock(&ahead->lock);
-	free(surplus[0]);
-	free(surplus[1]);
+	drop(ahead, &surplus[0]);
+	drop(ahead, &surplus[1]);
 }
 
 void ahead_rest(struct ahead *ahead)
@@ -114,5 +131,5 @@ void ahead_rest(struct ahead *ahead)
 	spare = ahead->spare;
 	ahead->spare = (struct ahead_bytes){ 0 };
 	pthread_mutex_unlock(&ahead->lock);
-	free(spare.data);
+	drop(ahead, &spare);
 }

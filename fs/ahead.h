@@ -7,12 +7,19 @@
 #define WALFS_AHEAD_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum {
 	AHEAD_MAX = 512 << 10, /* of a piece; each file that is open keeps two */
+	AHEAD_ALL_MAX = 64 << 20, /* of all files together: beyond that what has no pieces yet is read without */
+};
+
+/* What the pieces of all files take. Zeros to begin with. */
+struct ahead_memory {
+	atomic_size_t bytes;
 };
 
 struct ahead_bytes {
@@ -24,6 +31,7 @@ struct ahead_bytes {
 
 /* Any thread may call these. */
 struct ahead {
+	struct ahead_memory *memory;
 	pthread_mutex_t lock;
 
 	/* protected by lock */
@@ -32,7 +40,8 @@ struct ahead {
 	struct ahead_bytes spare;
 };
 
-void ahead_init(struct ahead *ahead);
+/* `memory` outlives it. */
+void ahead_init(struct ahead *ahead, struct ahead_memory *memory);
 void ahead_release(struct ahead *ahead);
 
 /* Takes out what there is, if it begins at `offset` and is at least `size` bytes. *ret goes back by ahead_give(). */

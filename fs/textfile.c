@@ -329,7 +329,7 @@ void textfile_open(struct walfs *fs, const struct node *node, fuse_req_t req, st
 	}
 	handle_init(&file->handle, &textfile_ops, fs, slot);
 	read_queue_init(&file->queue, &file->handle, serve);
-	ahead_init(&file->ahead);
+	ahead_init(&file->ahead, &fs->ahead);
 	enlist(file, slot);
 	fi->fh = (uintptr_t)&file->handle;
 	fi->direct_io = 1;

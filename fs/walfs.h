@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "ahead.h"
 #include "expire.h"
 #include "loop.h"
 #include "mount_opts.h"
@@ -46,6 +47,7 @@ struct walfs {
 	struct cuts *cuts; /* what is below `.at` */
 	struct pool pool;
 	struct loop loop;
+	struct ahead_memory ahead;
 	struct expire expire;
 	struct fuse_session *session;
 	struct requests requests;

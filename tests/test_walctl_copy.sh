@@ -136,6 +136,12 @@ killed() {
 	ctl 0 copy --full st to && same st to && "$walctl" verify -q to
 }
 
+# As one that was killed between a checkpoint and HEAD leaves it.
+not_the_latest() {
+	make st && "$walctl" checkpoint create st second && "$walctl" checkpoint create st third && rm -rf to && copied '26 entries and 3 checkpoints' && printf '\006\000second' >to/HEAD &&
+		copied '0 entries and 1 checkpoint' && copied '0 entries and 0 checkpoints'
+}
+
 held() {
 	local found=1
 
@@ -164,6 +170,7 @@ check "a damaged store" damaged
 check "following" following
 check_mounted "following a mount" beside_a_mount
 check "killed" killed
+check "killed before the last checkpoint was the latest" not_the_latest
 check "stores that are open elsewhere" held
 check "wrong usage" usage
 finish

@@ -250,7 +250,7 @@ static bool is_same(const struct wal_checkpoint *a, const struct wal_checkpoint 
 	return a->time_ns == b->time_ns && a->id_size == b->id_size && !memcmp(a->id, b->id, a->id_size);
 }
 
-/* Both lists are in the order of their times, so those that are there already are passed over side by side. */
+/* Both lists are in the order of their times, so those that are there already are passed over side by side; but the last, of which it is asked whether it is the latest there too. */
 static enum exit_code copy_checkpoints(struct copy *copy)
 {
 	struct wal_checkpoint *list, *there = NULL;
@@ -268,7 +268,7 @@ static enum exit_code copy_checkpoints(struct copy *copy)
 	for (size_t i = 0; i < count && code <= EXIT_LACKING; i++) {
 		while (k < there_count && there[k].time_ns < list[i].time_ns)
 			k++;
-		if (k < there_count && is_same(&there[k], &list[i]))
+		if (k < there_count && is_same(&there[k], &list[i]) && i + 1 < count)
 			continue;
 		one = copy_checkpoint(copy, &list[i]);
 		code = exit_code_worse(code, one);

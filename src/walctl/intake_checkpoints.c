@@ -36,7 +36,19 @@ static bool same_cuts(const struct wal_checkpoint *a, const struct wal_checkpoin
 	return a->cut_count == b->cut_count;
 }
 
-/* What the store has under this id decides. One that is older is moved, as making it again does. */
+/* Who was killed between a checkpoint and HEAD left one that nobody was told of, and the one before as the latest. */
+static bool is_passed_over(const struct intake *intake, const struct wal_checkpoint *own)
+{
+	struct wal_checkpoint *latest;
+
+	if (wal_checkpoint_latest(intake->store, &latest) != 0)
+		return false;
+	bool passed_over = latest->time_ns < own->time_ns;
+	free(latest);
+	return passed_over;
+}
+
+/* What the store has under this id decides. One that is older is moved, as making it again does, and so is one that should be the latest and is not. */
 static enum exit_code compare_with_own(struct intake *intake, const struct wal_checkpoint *checkpoint, bool *ret_there)
 {
 	struct wal_checkpoint *own;
@@ -55,7 +67,7 @@ static enum exit_code compare_with_own(struct intake *intake, const struct wal_c
 		code = say(intake, checkpoint, "the one that is there is newer: of %s, what comes is of %s", own_time, time);
 	else if (own->time_ns == checkpoint->time_ns && !same_cuts(own, checkpoint))
 		code = say(intake, checkpoint, "the one that is there is of the same time, %s, and has other ids", time);
-	*ret_there = code || own->time_ns == checkpoint->time_ns;
+	*ret_there = code || (own->time_ns == checkpoint->time_ns && !is_passed_over(intake, own));
 	intake->checkpoints_there += *ret_there && !code;
 	free(own);
 	return code;

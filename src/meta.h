@@ -140,14 +140,7 @@ struct meta_view {
 /* An empty window on the file `fd`, which stays the caller's. */
 void meta_window_init(struct meta_window *window, struct sys *sys, int fd);
 
-/* Goes through the records of the blocks from some place on. Points into the view, which must outlive it. */
-struct meta_cursor {
-	const struct meta_view *view;
-	uint64_t block; /* the block that pos/end are in */
-	const uint8_t *pos;
-	const uint8_t *end;
-	struct meta_pos at;
-};
+/* ---- Blocks (meta_blocks.c) ---- */
 
 enum meta_key {
 	META_BY_ID,
@@ -158,11 +151,34 @@ enum meta_key {
 /* True if the block's magic, crc, segment and sizes hold. */
 bool meta_block_valid(const uint8_t block[META_BLOCK_BYTES], uint64_t segment_id);
 
+/* The state at the start of a block, and its `durable`. */
+void meta_block_header(const uint8_t block[META_BLOCK_BYTES], struct meta_pos *ret_pos, uint64_t *ret_durable);
+
 /* 1 if none of the first `blocks` blocks was ever written: all have no magic. 0, or < 0 if one can't be read. */
 int meta_is_blank(const struct meta_view *view, uint64_t blocks);
 
-/* The state at the start of a block, and its `durable`. */
-void meta_block_header(const uint8_t block[META_BLOCK_BYTES], struct meta_pos *ret_pos, uint64_t *ret_durable);
+/* How many there are. */
+uint64_t meta_view_blocks(const struct meta_view *view);
+
+/* Block number `no` of them, which is in the view and holds; if it has to be read, it is the first of `count`. Valid until another is asked for. -EBADMSG if it does not hold. */
+int meta_view_block(const struct meta_view *view, uint64_t no, uint64_t count, const uint8_t **ret_block);
+
+/*
+ * The number of the last block whose key is <= `key`. Results as meta_cursor_seek(). With `likely` it ends at a block that the next guess would be again: it begins with the key or before it, and only
+ * what is in it tells whether it is the last such one.
+ */
+int meta_view_find(const struct meta_view *view, enum meta_key by, uint64_t key, bool likely, uint64_t *ret_block);
+
+/* ---- Entries ---- */
+
+/* Goes through the records of the blocks from some place on. Points into the view, which must outlive it. */
+struct meta_cursor {
+	const struct meta_view *view;
+	uint64_t block; /* the block that pos/end are in */
+	const uint8_t *pos;
+	const uint8_t *end;
+	struct meta_pos at;
+};
 
 /*
  * Puts the cursor at the start of the last block whose first key is <= `key`. WAL_NOT_FOUND if there is no block or the first one's key is larger; -EBADMSG if

@@ -16,7 +16,7 @@ LAYERS = [
     ["crc32", "keyhash", "log", "lru", "lz4codec", "names", "sleeper", "stats", "syncs", "sys", "worker"],
     ["blockcache", "ckptrecord", "frame", "options", "segindex"],
     ["ckptbytes", "ckptindex", "meta", "scan"],
-    ["ckptend", "ckptlog_impl", "meta_write", "rebuild"],
+    ["ckptend", "ckptlog_impl", "meta_blocks", "meta_write", "rebuild"],
     ["ckptlog", "ckptlog_aside", "ckptlog_write", "ckptscan", "segment"],
     ["ckptexam", "ckptlog_open", "damagerec", "examine", "root", "segcache"],
     ["repair", "stream_impl"],

@@ -212,9 +212,14 @@ half = count // 2 + 100
 first = listed()
 assert [n for n, _ in first] == [f"{i:020}" for i in range(count)]
 assert ask(first[:half]) >= half, "attributes were given in vain"
-again = listed()
-assert again == first
-assert ask(again[half:]) < 100, "attributes were not given"
+# Somebody else may make the kernel forget all names at any moment.
+for attempt in range(3):
+    again = listed()
+    assert again == first
+    if ask(again[half:]) < 100:
+        break
+else:
+    sys.exit("attributes were not given")
 END
 }
 

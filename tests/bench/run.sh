@@ -10,7 +10,7 @@
 #	tests/bench/run.sh [NAME…]	only these programs: append, get …
 #
 # WALFS_BENCH_DIR is where the files go (TMPDIR, then /tmp, unless it is set); a tmpfs says nothing about a disk. bench.h has the other variables. WALFS_BENCH_SCALE is 10 here unless it is
-# set: 10 million entries, 10,000 streams. Takes about ten minutes and a few gigabytes. Other load on the machine makes the figures worthless.
+# set: 10 million entries, 10,000 streams. Takes a good quarter of an hour and a few gigabytes. Other load on the machine makes the figures worthless.
 set -eu
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
